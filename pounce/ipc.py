@@ -1,0 +1,182 @@
+"""The messages between master and worker, and their line format. Knows no pipe and no process.
+
+One message is one JSON line: readable in ``strace``, nothing is unpickled, whole or absent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+# PIPE_BUF on Linux: up to here a write is all or nothing (pipe(7)).
+LINE_LIMIT: Final = 4096  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a forked worker is born with: who it is and which descriptors are its own.
+
+    Not a message: it travels by fork.
+
+    Attributes:
+        slot: 0 up to the number of workers; successive workers of a slot share its listeners.
+        generation: grows by one with each reload.
+        record: index of the worker's record on the scoreboard.
+        control: descriptor of the worker's end of the control channel (a stream socket).
+        listeners: descriptors of the slot's listening sockets, in the order of the addresses.
+    """
+
+    slot: int
+    generation: int
+    record: int
+    control: int
+    listeners: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Master to worker: accept connections now. Sent once, after Ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Master to worker: accept nothing more and be gone in ``within_s`` seconds.
+
+    A second Drain may only shorten what is left. ``reason`` is "exit", "reload", "scale" or
+    "recycle".
+    """
+
+    reason: str
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Master to worker: the log files were moved away, open them anew by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker to master: the application is imported and started; nothing is accepted yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    """Worker to master: the listeners are served from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker to master, instead of Ready: why it will exit with ``code`` (see errors.py)."""
+
+    code: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Worker to master, from the event loop: alive, and what it has done since it was forked."""
+
+    connections: int
+    requests: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """Worker to master: Drain was heeded; what is still open."""
+
+    http: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Worker to master: lifespan shutdown has run, the process ends now. ``cut`` were aborted."""
+
+    cut: int
+
+
+ToWorker = Go | Drain | ReopenLogs
+ToMaster = Ready | Accepting | Failed | Heartbeat | Draining | Drained
+Message = ToWorker | ToMaster
+
+BY_TAG: Final[Mapping[str, type[Message]]] = {
+    "go": Go,
+    "drain": Drain,
+    "reopen_logs": ReopenLogs,
+    "ready": Ready,
+    "accepting": Accepting,
+    "failed": Failed,
+    "heartbeat": Heartbeat,
+    "draining": Draining,
+    "drained": Drained,
+}
+TAG_OF: Final[Mapping[type[Message], str]] = {kind: tag for tag, kind in BY_TAG.items()}
+
+
+def encode(message: Message) -> bytes:
+    """One message, one JSON line: ``{"say": "drain", "reason": "exit", "within_s": 30.0}``.
+
+    Raises:
+        ValueError: the line is longer than LINE_LIMIT; the caller must shorten its text.
+    """
+    line = json.dumps({"say": TAG_OF[type(message)], **asdict(message)}).encode() + b"\n"
+    if len(line) > LINE_LIMIT:
+        raise ValueError(f"{type(message).__name__} is {len(line)} bytes, limit {LINE_LIMIT}")
+    return line
+
+
+def decode(line: bytes) -> Message:
+    """The message in one line, with or without its newline.
+
+    Raises:
+        ValueError: not a line that encode() could have written; says what it was.
+    """
+    try:
+        said: Any = json.loads(line)
+        kind = BY_TAG[said.pop("say")]
+        types = {field.name: field.type for field in fields(kind)}
+        if said.keys() != types.keys():
+            raise ValueError(f"fields {sorted(said)}, expected {sorted(types)}")
+        for name, value in said.items():
+            said[name] = _checked(name, value, str(types[name]))
+        return kind(**said)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a message: {line[:200]!r} ({error})") from None
+
+
+def _checked(name: str, value: object, kind: str) -> object:
+    match kind:
+        case "int" if type(value) is int:
+            return value
+        case "float" if type(value) in (int, float):
+            return float(value)  # type: ignore[arg-type]  # int or float by the guard above
+        case "str" if type(value) is str:
+            return value
+    raise ValueError(f"{name} is {value!r}, expected {kind}")
+
+
+class LineReader:
+    """Collects bytes from a stream and gives the complete lines in them.
+
+    A line that grows past LINE_LIMIT without an end is dropped, up to its newline: the peer is
+    broken, and memory must not be its to fill.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The complete lines that `data` finishes, without their newlines."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._skipping and lines:
+            del lines[0]
+            self._skipping = False
+        if len(self._rest) > LINE_LIMIT:
+            self._rest = b""
+            self._skipping = True
+        return [line for line in lines if line]

@@ -1,0 +1,103 @@
+"""The joint between what came over the wire and what the application sees: three protocols.
+
+A wire reads bytes and calls up: ``Sink.open`` once per request or tunnel, then the Receiver it got
+from there. The stream above calls down on the wire. Everything is a direct call; nothing is queued
+in event objects, since a small GET has a budget of a few microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from pounce.asgi import Header, Headers
+
+
+class ResponseError(Exception):
+    """The application's response cannot be written as it asks. The text says what is wrong.
+
+    Nothing of the offending call has reached the wire.
+    """
+
+
+class RequestHead(NamedTuple):
+    """One request's head, checked: what is in here may be trusted to be well formed.
+
+    Attributes:
+        stream: the wire's number for the request, for every call down; grows by one on HTTP/1.
+        method: the method token in upper case.
+        target: origin-form or ``*``: the path and query as received, percent-encoded.
+        version: "1.0", "1.1" or "2".
+        headers: names in lower case, values stripped of outer white space, in their order.
+        has_body: True when data() and then end() follow; False when neither is called.
+        forwarded: some field speaks of a proxy (Forwarded, X-Forwarded-*).
+        tunnel: "websocket" where the request asks for one and the wire can give it, else "".
+    """
+
+    stream: int
+    method: str
+    target: bytes
+    version: str
+    headers: list[Header]
+    has_body: bool
+    forwarded: bool
+    tunnel: str
+
+
+class Receiver(Protocol):
+    """Who gets what follows a head: an HttpStream or a WebSocketStream."""
+
+    def data(self, data: bytes) -> None:
+        """More body, or more bytes of the tunnel. Never empty."""
+
+    def end(self) -> None:
+        """The body, or the peer's half of the tunnel, is complete. Called once."""
+
+    def gone(self, reason: str) -> None:
+        """The peer cannot be reached any more; nothing follows, and writing is in vain."""
+
+    def resumed(self) -> None:
+        """There is room to write again, after `congested` of the wire was True."""
+
+
+class Sink(Protocol):
+    """What a wire calls: a Connection, or a test's recorder."""
+
+    def open(self, head: RequestHead) -> Receiver:
+        """A request or tunnel has begun; returns who gets what follows."""
+
+    def pause(self) -> None:
+        """Read nothing more from the peer until resume()."""
+
+    def resume(self) -> None: ...
+
+    def finish(self, *, linger: bool) -> None:
+        """Close once everything written is out.
+
+        With `linger`, only the sending side is closed at first and input is read and dropped for a
+        moment: a close with input unread sends RST, which may eat an answer that the peer has not
+        read yet (RFC 9112 §9.6).
+        """
+
+    def abort(self) -> None:
+        """Close now, whatever was still to be written."""
+
+
+class Wire(Protocol):
+    """One connection's state machine: bytes in, calls up; calls in, bytes out."""
+
+    congested: bool  # more waits in the transport than is good: await resumed() before the next
+
+    def receive(self, data: bytes) -> None: ...
+    def receive_eof(self) -> None: ...
+    def lost(self, reason: str) -> None: ...
+    def continue_body(self, stream: int) -> None: ...
+    def inform(self, stream: int, status: int, headers: Headers) -> None: ...
+    def send_head(
+        self, stream: int, status: int, headers: Headers, body: bytes, *, end: bool
+    ) -> None: ...
+    def send_data(self, stream: int, data: bytes, *, end: bool) -> None: ...
+    def send_trailers(self, stream: int, headers: Headers) -> None: ...
+    def accept_tunnel(self, stream: int, headers: Headers) -> None: ...
+    def reset(self, stream: int, code: int) -> None: ...
+    def consumed(self, stream: int, size: int) -> None: ...
+    def drain(self) -> None: ...
