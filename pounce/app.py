@@ -1,0 +1,273 @@
+"""``module:attribute`` to an ASGI callable, and which half of the name was wrong if it is none.
+
+Knows nothing of how an application is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import sys
+import traceback
+import types
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from pounce.asgi import App
+from pounce.errors import LoadError
+from pounce.settings import did_you_mean
+
+TARGET: Final = re.compile(r"(\w+(?:\.\w+)*)(?::(\w+(?:\.\w+)*)(\(\))?)?")
+
+# Where run() puts an application that is given as an object; workers get it by fork.
+GIVEN_TARGET: Final = "pounce.app:given"
+given: App | None = None
+
+
+def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
+    """The ASGI application that `target` names. Puts `app_dir` first on sys.path.
+
+    Args:
+        target: "module:attribute", "module:outer.inner" or "module:factory()".
+        factory: call what the target names, without arguments, as "()" does.
+        app_dir: the directory that the module is looked for in before all others.
+
+    Raises:
+        LoadError: one of: no such module, no such attribute, the module or factory raised (then
+            with the application's own traceback), or what was found is no ASGI application.
+    """
+    match = TARGET.fullmatch(target)
+    if not match or match[1].endswith(".py"):
+        raise LoadError(f"cannot load {target!r}: {_how_to_write(target)}")
+    module_name, attribute, call = match.groups()
+    _put_first(app_dir)
+    module = _import(target, module_name, app_dir)
+    if not attribute:
+        raise LoadError(f"{target!r} names a module, but nothing in it{_candidates(module)}")
+    found = _look_up(module, attribute)
+    if factory or call:
+        found = _call(f"{module_name}:{attribute}", found)
+        name = f"what {module_name}:{attribute}() returned"
+    else:
+        name = f"{module_name}:{attribute}"
+    if objection := _objection(name, found, called=bool(factory or call)):
+        raise LoadError(objection)
+    return cast(App, found)
+
+
+def application_traceback(error: BaseException) -> str:
+    """The traceback of `error` without the frames of the import machinery and of this loader."""
+    whole = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None
+    parts, seen = [whole], set()
+    while parts:
+        part = parts.pop()
+        seen.add(id(part))
+        frames = [frame for frame in part.stack if not _is_machinery(frame.filename)]
+        part.stack = traceback.StackSummary.from_list(frames)
+        chained = (part.__cause__, part.__context__, *(getattr(part, "exceptions", None) or ()))
+        parts += [each for each in chained if each and id(each) not in seen]
+    return "".join(whole.format())
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename in (__file__, importlib.__file__) or filename.startswith("<frozen importlib")
+
+
+def _how_to_write(target: str) -> str:
+    module, _, attribute = target.partition(":")
+    if module.endswith(".py"):
+        dotted = module.removesuffix(".py").strip("./").replace("/", ".")
+        return f"a module's name is wanted, not a file; did you mean {dotted}:{attribute or 'app'}?"
+    if attribute.endswith(")"):
+        return "a factory is called without arguments: module:factory()"
+    return "write module:attribute, such as main:app"
+
+
+def _put_first(app_dir: str) -> None:
+    directory = os.path.abspath(app_dir)
+    if not os.path.isdir(directory):
+        raise LoadError(f"app_dir {app_dir!r} is not a directory")
+    if sys.path[:1] != [directory]:
+        sys.path.insert(0, directory)
+    importlib.invalidate_caches()
+
+
+def _import(target: str, name: str, app_dir: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # The name we asked for, or a parent of it, and nobody's code ran in between: ours to say.
+        ours = error.name and (name == error.name or name.startswith(error.name + "."))
+        if ours and not list(_application_frames(error)):
+            raise LoadError(_no_module(target, name, error.name or name, app_dir)) from None
+        raise _import_failed(name, error) from error
+    except SystemExit as error:
+        raise LoadError(
+            f"module {name} ends the process with exit({error.code!r}) while it is imported",
+            traceback=application_traceback(error),
+        ) from error
+    except Exception as error:
+        raise _import_failed(name, error) from error
+
+
+def _application_frames(error: BaseException) -> Iterator[str]:
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not _is_machinery(frame.filename):
+            yield frame.filename
+
+
+def _import_failed(name: str, error: Exception) -> LoadError:
+    what = f"{type(error).__name__}: {error}".split("\n")[0]
+    return LoadError(
+        f"module {name} fails to import: {what}", traceback=application_traceback(error)
+    )
+
+
+def _no_module(target: str, name: str, missing: str, app_dir: str) -> str:
+    parent, _, last = missing.rpartition(".")
+    colon = target.find(":")
+    rest = target[colon:] if colon >= 0 else ":app"
+    if parent:
+        package = sys.modules[parent]
+        if not hasattr(package, "__path__"):
+            return f"cannot load {target!r}: {parent} is a module, not a package that has {last}"
+        near = did_you_mean(last, _modules(list(package.__path__)), form=f"{parent}.{{}}{rest}")
+        return f"cannot load {target!r}: package {parent} has no module {last}{near}"
+    directory = os.path.abspath(app_dir)
+    near = did_you_mean(last, _modules([directory]), form="{}" + name[len(missing) :] + rest)
+    return (
+        f"cannot load {target!r}: there is no module {missing} in {directory} "
+        f"or elsewhere on sys.path{near}"
+    )
+
+
+def _modules(paths: list[str]) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(paths)]
+
+
+def _look_up(module: types.ModuleType, dotted: str) -> object:
+    found: object = module
+    path = module.__name__
+    for step, part in enumerate(dotted.split(".")):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            holder = f"module {path}" if step == 0 else path
+            hint = did_you_mean(part, [name for name in dir(found) if name[0] != "_"])
+            if not hint and step == 0:
+                hint = _candidates(module)
+            raise LoadError(f"{holder} has no attribute {part}{hint}") from None
+        path += (":" if step == 0 else ".") + part
+    return found
+
+
+def _candidates(module: types.ModuleType) -> str:
+    """Which names of the module could be meant, to stand after an error."""
+    names = [
+        name
+        for name, value in vars(module).items()
+        if name[0] != "_"
+        and not inspect.isclass(value)
+        and not inspect.ismodule(value)
+        and callable(value)
+        and getattr(value, "__module__", module.__name__) != "typing"
+        and _takes(value, 3) is True
+    ]
+    if not names:
+        return "; write module:attribute, such as main:app"
+    best = [name for name in ("app", "application", "api") if name in names] or names
+    return f"; did you mean {' or '.join(f'{module.__name__}:{name}' for name in best[:3])}?"
+
+
+def _call(name: str, factory: Any) -> object:
+    if not callable(factory):
+        raise LoadError(f"{name} is {_a(factory)}, not a factory that could be called")
+    if _takes(factory, 0) is False:
+        hint = f"; {name} itself looks like the application" if _takes(factory, 3) else ""
+        raise LoadError(
+            f"factory {name}{_signature(factory)} wants arguments; "
+            f"a factory is called without any{hint}"
+        )
+    try:
+        return factory()
+    except SystemExit as error:
+        raise LoadError(
+            f"factory {name}() ends the process with exit({error.code!r})",
+            traceback=application_traceback(error),
+        ) from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise LoadError(
+            f"factory {name}() raises {what}", traceback=application_traceback(error)
+        ) from error
+
+
+def _objection(name: str, found: Any, *, called: bool) -> str:
+    """Why `found` is no ASGI application, or "". A callable that hides its signature passes."""
+    if inspect.iscoroutine(found):
+        found.close()
+        return f"{name} is a coroutine; a factory must be a plain function"
+    if not callable(found):
+        return f"{name} is {_a(found)}, not an ASGI application"
+    if inspect.isclass(found):
+        inner = inspect.getattr_static(found, "__call__", None)
+        if _takes(found, 1) and inspect.iscoroutinefunction(inner) and _takes(inner, 3):
+            return f"{name} is a class{_asgi2()}"  # __call__(self, receive, send)
+        hint = "" if called else f"; name an instance, or {name}() if a bare call makes one"
+        return f"{name} is the class {found.__qualname__}, not an ASGI application{hint}"
+    if _takes(found, 3) is not False:
+        return ""
+    if _takes(found, 0) and not called:
+        return (
+            f"{name} takes no arguments, so it looks like a factory; "
+            f"write {name}() or add --factory"
+        )
+    if _takes(found, 2):
+        return (
+            f"{name} is {_a(found)} that takes two arguments, like a WSGI application; pounce "
+            "speaks ASGI: wrap it, for example in asgiref.wsgi.WsgiToAsgi"
+        )
+    if _takes(found, 1) and "(scope" in _signature(found):
+        return f"{name} is {_a(found)}{_asgi2()}"
+    return (
+        f"{name}{_signature(found)} is not an ASGI application, "
+        "which is called with (scope, receive, send)"
+    )
+
+
+def _asgi2() -> str:
+    return (
+        " that takes the scope alone, which is ASGI 2; pounce speaks ASGI 3: wrap it in "
+        "asgiref.compatibility.guarantee_single_callable"
+    )
+
+
+def _takes(callee: Any, count: int) -> bool | None:
+    """Whether it can be called with `count` arguments; None where it does not tell."""
+    try:
+        inspect.signature(callee).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return None
+    return True
+
+
+def _signature(callee: Any) -> str:
+    try:
+        return str(inspect.signature(callee))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _a(thing: object) -> str:
+    if inspect.ismodule(thing):
+        return f"the module {thing.__name__}"
+    if inspect.isfunction(thing):
+        return "a function"
+    kind = type(thing).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
