@@ -52,6 +52,9 @@ class Receiver(Protocol):
     def end(self) -> None:
         """The body, or the peer's half of the tunnel, is complete. Called once."""
 
+    def half_closed(self) -> None:
+        """The peer will send nothing more, though the request is whole; it may still read."""
+
     def gone(self, reason: str) -> None:
         """The peer cannot be reached any more; nothing follows, and writing is in vain."""
 
@@ -64,6 +67,9 @@ class Sink(Protocol):
 
     def open(self, head: RequestHead) -> Receiver:
         """A request or tunnel has begun; returns who gets what follows."""
+
+    def refused(self, status: int, reason: str) -> None:
+        """The peer's bytes were answered with an error here; no application saw that request."""
 
     def pause(self) -> None:
         """Read nothing more from the peer until resume()."""
@@ -90,6 +96,7 @@ class Wire(Protocol):
     def receive(self, data: bytes) -> None: ...
     def receive_eof(self) -> None: ...
     def lost(self, reason: str) -> None: ...
+    def set_congested(self, congested: bool) -> None: ...
     def continue_body(self, stream: int) -> None: ...
     def inform(self, stream: int, status: int, headers: Headers) -> None: ...
     def send_head(

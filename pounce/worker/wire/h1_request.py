@@ -265,9 +265,14 @@ def diagnose(head: bytes) -> Refusal:
     return Refusal(400, "request target holds a byte that must be percent-encoded")
 
 
-def check_unfinished(head: bytes, limits: Limits) -> None:
-    """Raises Refusal for a head without its end so far that cannot become right any more."""
-    if HOPELESS.search(head):
+def check_unfinished(head: bytes, seen: int, limits: Limits) -> None:
+    """Raises Refusal for a head without its end that cannot become right any more.
+
+    Args:
+        seen: how many of its bytes an earlier call has been given, so that a dripped head costs no
+            more than one sent whole.
+    """
+    if HOPELESS.search(head, max(0, seen - 1)):
         raise Refusal(400, "control byte, or CR and LF not together")
     if b"\r\n" not in head and len(head) > limits.max_target_size + LONGEST_METHOD:
         method = head.partition(b" ")[0]

@@ -1,0 +1,398 @@
+"""One HTTP/1.1 connection, server side: order, framing, keep-alive and limits of its requests.
+
+Knows no socket, no clock and no application. A reader only splits heads that were checked here; the
+bytes of responses are made in h1_output.py, which is the other half of the same object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from pounce.asgi import Header, Headers
+from pounce.worker.wire import Receiver, RequestHead, ResponseError, Sink
+from pounce.worker.wire.chunked import ChunkedDecoder
+from pounce.worker.wire.h1_h11 import HeadReader
+from pounce.worker.wire.h1_output import Http1Output, Http1Rules, Writing
+from pounce.worker.wire.h1_request import (
+    CHUNKED,
+    HEAD,
+    LONGEST_METHOD,
+    METHODS,
+    Refusal,
+    check_fields,
+    check_one_field,
+    check_sizes,
+    check_unfinished,
+    diagnose,
+    split_target,
+)
+
+# Body bytes held for an application that has not asked for them; reading pauses above the first
+# and goes on below the second.
+BODY_HIGH: Final = 64 * 1024
+BODY_LOW: Final = 16 * 1024
+# Bytes of pipelined requests held while one is being answered; reading pauses above it.
+PIPELINE_HIGH: Final = 64 * 1024
+# A body that nobody read is read and dropped up to here, to keep the connection (nginx does so with
+# what is on its way); for more than that a new connection is cheaper.
+DISCARD_LIMIT: Final = 256 * 1024
+# A client may send an empty line too many before a request (RFC 9112 §2.2), not thousands.
+BLANK_LINES_LIMIT: Final = 8
+BLANK_LINES: Final = re.compile(rb"(?:\r\n)*")
+
+
+class Reading(Enum):
+    """What the next bytes from the peer are."""
+
+    HEAD = "a request's head"
+    FIXED = "a body of known length"
+    CHUNKED = "a chunked body"
+    COMPLETE = "the next request's, held until this one is answered"
+    TUNNEL = "the tunnel's"
+    IGNORED = "dropped: the connection is closing"
+
+
+# Enum members as globals: an attribute of a class costs twice as much, on every request.
+_HEAD, _FIXED, _CHUNKED = Reading.HEAD, Reading.FIXED, Reading.CHUNKED
+_COMPLETE, _TUNNEL, _IGNORED = Reading.COMPLETE, Reading.TUNNEL, Reading.IGNORED
+_IDLE, _DUE = Writing.IDLE, Writing.DUE
+
+
+class Http1Wire(Http1Output):
+    """The `Wire` of HTTP/1.0 and 1.1.
+
+    Attributes:
+        reading, writing: where the two halves are.
+        requests: heads accepted so far.
+        body_bytes: request body bytes received so far, for the minimum rate.
+    """
+
+    __slots__ = (
+        "_blank_lines",
+        "_buffer",
+        "_chunks",
+        "_left",
+        "_parsing",
+        "_paused",
+        "_reader",
+        "_receiver",
+        "_unread",
+        "body_bytes",
+        "reading",
+        "requests",
+    )
+
+    def __init__(
+        self, reader: HeadReader, sink: Sink, write: Callable[[bytes], None], rules: Http1Rules
+    ) -> None:
+        super().__init__(sink, write, rules)
+        self._reader = reader
+        self._receiver: Receiver | None = None
+        self._buffer = b""  # a head that has begun, or requests that wait for their turn
+        self._chunks: ChunkedDecoder | None = None
+        self._left = 0  # body bytes to come; of a chunked body nobody reads, bytes worth dropping
+        self._unread = 0  # body bytes the receiver was given and has not consumed
+        self._blank_lines = 0
+        self._parsing = False
+        self._paused = False
+        self.reading = _HEAD
+        self.requests = 0
+        self.body_bytes = 0
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the peer, 1 or more. Never raises for what they are."""
+        reading = self.reading
+        try:
+            if reading is _HEAD:
+                seen = len(self._buffer)
+                self._read_heads(self._buffer + data if seen else data, seen)
+            elif reading is _FIXED or reading is _CHUNKED:
+                self._read_body(data)
+            elif reading is _COMPLETE:
+                self._buffer += data
+                self._regulate()
+            elif reading is _TUNNEL and self._receiver is not None:
+                self._receiver.data(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def receive_eof(self) -> None:
+        """The peer will send nothing more. What it asked for completely is still answered."""
+        reading = self.reading
+        receiver = self._receiver
+        if reading is _HEAD:
+            if self._buffer:
+                self._refuse(Refusal(400, "request head ended early"))
+            else:
+                self._finish(linger=False)
+        elif reading is _FIXED or reading is _CHUNKED:
+            self._refuse(Refusal(400, "request body ended early"))
+        elif reading is _COMPLETE:
+            self._close = True
+            self._buffer = b""
+            if receiver is not None:
+                receiver.half_closed()
+        elif reading is _TUNNEL:
+            if receiver is not None:
+                receiver.end()
+        else:
+            self._sink.finish(linger=False)
+
+    def lost(self, reason: str) -> None:
+        """The transport is gone."""
+        receiver, self._receiver = self._receiver, None
+        self.reading = _IGNORED
+        self.writing = _IDLE
+        self._buffer = b""
+        if receiver is not None:
+            receiver.gone(reason)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """The connection's owner gives up on the peer: answers `status` where one is still due."""
+        self._refuse(Refusal(status, reason))
+
+    def set_congested(self, congested: bool) -> None:
+        """The transport holds more than it likes, or no longer does."""
+        self.congested = congested
+        if congested:
+            return
+        if self._receiver is not None:
+            self._receiver.resumed()
+        if self.reading is _HEAD and self._buffer:
+            self._read_held()
+
+    def consumed(self, stream: int, size: int) -> None:
+        """The application took `size` body bytes."""
+        self._unread -= size
+        if self._paused:
+            self._regulate()
+
+    def accept_tunnel(self, stream: int, headers: Headers) -> None:
+        raise ResponseError("this connection has no tunnel")
+
+    def reset(self, stream: int, code: int) -> None:
+        """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
+        self._receiver = None
+        self.reading = _IGNORED
+        self.writing = _IDLE
+        self._sink.abort()
+
+    def drain(self) -> None:
+        """From now on every response is the connection's last."""
+        self.draining = True
+
+    @property
+    def idle(self) -> bool:
+        """Nothing has come of the next request, and nothing is owed."""
+        return self.reading is _HEAD and not self._buffer
+
+    @property
+    def awaits_body(self) -> bool:
+        """The peer, and not the application, is what a request's body waits for."""
+        return (self.reading is _FIXED or self.reading is _CHUNKED) and not (
+            self._paused or self._expects
+        )
+
+    def _read_heads(self, data: bytes, seen: int) -> None:
+        """Reads the heads in `data`, until one must wait for the answer to the one before it."""
+        self._parsing = True
+        try:
+            while data and self.reading is _HEAD and not self.congested:
+                if data[0] == 13:
+                    data = self._skip_blank_lines(data)
+                end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
+                if end == 3:
+                    self._buffer = data
+                    check_unfinished(data, seen, self._rules.limits)
+                    break
+                if end == len(data):
+                    self._buffer = b""
+                    self._open(data)
+                else:
+                    self._buffer = data[end:]
+                    self._open(data[:end])
+                data = self._buffer
+                seen = 0
+        finally:
+            self._parsing = False
+        if self._paused:
+            self._regulate()
+
+    def _read_held(self) -> None:
+        """Goes on with what was held back, unless a loop further up the stack will do so."""
+        if not self._parsing:
+            data, self._buffer = self._buffer, b""
+            try:
+                self._buffer = data
+                self._read_heads(data, 0)
+            except Refusal as refusal:
+                self._refuse(refusal)
+
+    def _skip_blank_lines(self, data: bytes) -> bytes:
+        blank = BLANK_LINES.match(data)
+        size = blank.end() if blank is not None else 0
+        self._blank_lines += size // 2
+        if self._blank_lines > BLANK_LINES_LIMIT:
+            raise Refusal(400, "empty lines in place of a request")
+        return data[size:]
+
+    def _open(self, head: bytes) -> None:
+        """Checks one complete head and hands it up; reads what came of its body."""
+        rules = self._rules
+        parts = HEAD.fullmatch(head)
+        if parts is None:
+            raise diagnose(head)
+        method, target, minor = parts.groups()
+        if len(head) > rules.small or len(method) > LONGEST_METHOD:
+            check_sizes(head, target, method, rules.limits)
+        headers = self._reader.read(head)
+        if len(headers) > rules.limits.max_headers:
+            raise Refusal(431, f"more than {rules.limits.max_headers} header fields")
+        http11 = self._http11 = minor == b"1"
+        self._head_request = method == b"HEAD"
+        facts = check_one_field(headers) if http11 else None
+        if facts is None:
+            facts = check_fields(headers, http11=http11)
+        length, keep_alive, expects, upgrade, forwarded = facts
+        if target[0] != 47 or method == b"CONNECT":  # "/"
+            target, authority = split_target(target, method)
+            if authority:
+                headers = _with_host(headers, authority)
+        if length > rules.limits.max_body_size > 0:
+            raise Refusal(413, f"request body over {rules.limits.max_body_size} bytes")
+        self.requests += 1
+        self._blank_lines = 0
+        self._close = not keep_alive or self.requests == rules.max_requests
+        self._expects = expects and length != 0
+        self._left = length
+        self._unread = 0
+        self.body_bytes = 0
+        self.writing = _DUE
+        if length == 0:
+            self.reading = _COMPLETE
+        elif length == CHUNKED:
+            self.reading = _CHUNKED
+            self._chunks = ChunkedDecoder()
+            self._left = DISCARD_LIMIT
+        else:
+            self.reading = _FIXED
+        receiver = self._sink.open(
+            RequestHead(
+                self.requests,
+                METHODS.get(method) or method.decode("ascii").upper(),
+                target,
+                "1.1" if http11 else "1.0",
+                headers,
+                length != 0,
+                forwarded,
+                "",
+            )
+        )
+        if self.writing is not _IDLE:
+            self._receiver = receiver
+        if length != 0 and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        """Body bytes of a request that is open, or whose response went out without them."""
+        if self.reading is _FIXED:
+            pieces, rest = [data[: self._left]], data[self._left :]
+            self._left -= len(pieces[0])
+            done = not self._left
+        else:
+            assert self._chunks is not None
+            pieces, rest = self._chunks.feed(data)
+            done = self._chunks.done
+        limit = self._rules.limits.max_body_size
+        for piece in pieces:
+            self.body_bytes += len(piece)
+            if self.body_bytes > limit > 0:
+                raise Refusal(413, f"request body over {limit} bytes")
+            if self._receiver is not None:
+                self._unread += len(piece)
+                self._receiver.data(piece)
+            elif self.reading is _CHUNKED:
+                self._left -= len(piece)
+        if done:
+            self._expects = False
+            self._chunks = None
+            self._buffer = rest
+            if self._receiver is not None:
+                self.reading = _COMPLETE
+                self._receiver.end()
+            else:
+                self._next()
+        elif self._receiver is None and self._left <= 0:
+            self._finish(linger=True)
+        elif self._unread > BODY_HIGH:
+            self._regulate()
+
+    def _response_done(self) -> None:
+        """The response is written whole; what becomes of the connection?"""
+        self._receiver = None
+        if self._close:
+            self._finish(linger=self.reading is not _COMPLETE or bool(self._buffer))
+        elif self.reading is _COMPLETE:
+            self._next()
+        else:  # the rest of the body is on its way: drop it and keep the connection
+            self._unread = 0
+            if self._paused:
+                self._regulate()
+
+    def _next(self) -> None:
+        """The request is over in both directions."""
+        self.reading = _HEAD
+        if self._buffer:
+            self._read_held()
+        elif self._paused:
+            self._regulate()
+
+    def _finish(self, *, linger: bool) -> None:
+        self.reading = _IGNORED
+        self._receiver = None
+        self._buffer = b""
+        if self._paused:
+            self._regulate()
+        self._sink.finish(linger=linger)
+
+    def _body_left_unread(self) -> bool:
+        return self.reading is _FIXED and self._left > DISCARD_LIMIT
+
+    def _regulate(self) -> None:
+        """Pauses or resumes reading by what is held for the application, and for later."""
+        limit = BODY_LOW if self._paused else BODY_HIGH
+        held = self._unread > limit or len(self._buffer) > PIPELINE_HIGH
+        pause = held and self.reading is not _IGNORED
+        if pause is not self._paused:
+            self._paused = pause
+            if pause:
+                self._sink.pause()
+            else:
+                self._sink.resume()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers bytes that cannot be understood, where an answer can still be written."""
+        receiver, self._receiver = self._receiver, None
+        writing = self.writing
+        answered = writing is _IDLE and self.reading is not _HEAD
+        if receiver is not None:
+            receiver.gone(refusal.reason)
+        if writing is _DUE or (writing is _IDLE and not answered):
+            self._send_refusal(refusal)
+            self._sink.refused(refusal.status, refusal.reason)
+        self.writing = _IDLE
+        if writing is _DUE or writing is _IDLE:
+            self._finish(linger=True)
+        else:  # half a response is out: only a cut tells the peer that it is not whole
+            self.reading = _IGNORED
+            self._sink.abort()
+
+
+def _with_host(headers: list[Header], authority: bytes) -> list[Header]:
+    """The authority of an absolute-form target replaces Host (RFC 9112 §3.2.2)."""
+    rest = [field for field in headers if field[0] != b"host"]
+    return [(b"host", authority), *rest]

@@ -1,0 +1,345 @@
+"""The writing half of an HTTP/1.1 connection: response heads, framing, chunks and trailers as bytes.
+
+What is written is decided here from the request's version and method and the response's own fields;
+when the next request may be read is decided in h1.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from pounce.asgi import Headers
+from pounce.worker.wire import ResponseError, Sink
+from pounce.worker.wire.h1_request import Limits, Refusal
+from pounce.worker.wire.h1_response import (
+    STATUS_LINES,
+    ResponseFields,
+    field_line,
+    known_line,
+    status_line,
+    trailer_lines,
+)
+
+# Up to here head and body are joined into one buffer; copying more costs more than a second buffer.
+JOIN_LIMIT: Final = 32 * 1024
+
+
+class Writing(Enum):
+    """What the application owes."""
+
+    IDLE = "nothing"
+    DUE = "the response's head"
+    FIXED = "body bytes up to the content-length"
+    CHUNKED = "chunks"
+    UNTIL_CLOSE = "body bytes, ended by closing (HTTP/1.0)"
+    BODILESS = "the end of a response that has no body on the wire"
+
+
+# Enum members as globals: an attribute of a class costs twice as much, on every request.
+_IDLE, _DUE, _FIXED, _CHUNKED = Writing.IDLE, Writing.DUE, Writing.FIXED, Writing.CHUNKED
+_UNTIL_CLOSE, _BODILESS = Writing.UNTIL_CLOSE, Writing.BODILESS
+
+
+class Http1Rules:
+    """What all connections of a worker share.
+
+    Attributes:
+        common: the Date and Server lines as they go into every response.
+        websockets: give a WebSocket to who asks for one; else Upgrade is ignored.
+        max_requests: after so many requests a connection is closed; 0: no limit.
+        small: a head up to this size cannot break any limit on sizes.
+    """
+
+    __slots__ = (
+        "common",
+        "date_line",
+        "limits",
+        "max_requests",
+        "server_line",
+        "small",
+        "websockets",
+    )
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        server: bytes = b"",
+        websockets: bool = False,
+        max_requests: int = 0,
+    ) -> None:
+        self.limits = limits
+        self.server_line = b"server: " + server + b"\r\n" if server else b""
+        self.websockets = websockets
+        self.max_requests = max_requests
+        self.small = min(limits.max_target_size, limits.max_field_size, limits.max_head_size)
+        self.set_date(b"")
+
+    def set_date(self, date: bytes) -> None:
+        """Once a second, with an IMF-fixdate (RFC 9110 §5.6.7); b"" sends none."""
+        self.date_line = b"date: " + date + b"\r\n" if date else b""
+        self.common = self.date_line + self.server_line
+
+
+class Http1Output:
+    """The writing half; Http1Wire in h1.py is the whole."""
+
+    __slots__ = (
+        "_close",
+        "_expects",
+        "_head_request",
+        "_http11",
+        "_owed",
+        "_rules",
+        "_sink",
+        "_write",
+        "congested",
+        "draining",
+        "writing",
+    )
+
+    def __init__(self, sink: Sink, write: Callable[[bytes], None], rules: Http1Rules) -> None:
+        self._sink = sink
+        self._write = write
+        self._rules = rules
+        self._owed = 0  # response body bytes to come, of a known length
+        self._close = False  # this response is the connection's last
+        self._expects = False  # the peer waits for 100 Continue
+        self._head_request = False
+        self._http11 = True
+        self.congested = False
+        self.draining = False
+        self.writing = _IDLE
+
+    def _response_done(self) -> None:
+        raise NotImplementedError  # h1.py: read on or close
+
+    def _body_left_unread(self) -> bool:
+        raise NotImplementedError  # h1.py: is more request body to come than is worth reading
+
+    def continue_body(self, stream: int) -> None:
+        """The application wants the body: says 100 Continue if the peer waits for it.
+
+        Source: RFC 9110 §10.1.1.
+        """
+        if self._expects:
+            self._expects = False
+            if self.writing is _DUE:
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def inform(self, stream: int, status: int, headers: Headers) -> None:
+        """An informational response such as 103, before the head; dropped for HTTP/1.0.
+
+        Raises:
+            ResponseError: after send_head(), or a field that may not be written.
+
+        Source: RFC 9110 §15.2; RFC 8297.
+        """
+        if self.writing is not _DUE:
+            raise ResponseError(f"{status} after the response's head")
+        lines = b"".join([field_line((name, value), ResponseFields()) for name, value in headers])
+        if self._http11:
+            self._write(b"HTTP/1.1 %d Early Hints\r\n%b\r\n" % (status, lines))
+
+    def send_head(
+        self, stream: int, status: int, headers: Headers, body: bytes, *, end: bool
+    ) -> None:
+        """The head and the first body bytes of the response, in one write.
+
+        Without a content-length, one is added when `body` is all of it; otherwise the body is
+        chunked, or ended by closing for HTTP/1.0. HEAD, 204 and 304 keep their fields and lose
+        their body. Connection, Keep-Alive and Transfer-Encoding are the server's own, except that
+        ``Connection: close`` is heeded.
+
+        Args:
+            stream: RequestHead.stream of the request being answered.
+            status: 200 to 999.
+            headers: pairs of bytes.
+            body: 0 or more bytes.
+            end: no send_data() follows.
+
+        Raises:
+            ResponseError: a second head, or a status, field or length that cannot be written as it
+                is. Nothing has been written then.
+
+        Source: RFC 9112 §6.3, §7.1, §9.6; RFC 9110 §6.4.1, §8.6.
+        """
+        if self.writing is not _DUE:
+            raise ResponseError("a second response head")
+        lines = [STATUS_LINES.get(status) or status_line(status)]
+        length = -1
+        fields: ResponseFields | None = None
+        for field in headers:
+            name, value = field
+            line = known_line((name, value))
+            if line is None:
+                if (
+                    name == b"content-length"
+                    and length < 0
+                    and fields is None
+                    and value.isdigit()
+                    and len(value) <= 18
+                ):
+                    length = int(value)
+                    continue
+                if fields is None:
+                    fields = ResponseFields(length=length)
+                line = field_line((name, value), fields)
+            lines.append(line)
+        rules = self._rules
+        if fields is None:
+            lines.append(rules.common)
+            close = self._close
+        else:
+            length = fields.length
+            if not fields.date:
+                lines.append(rules.date_line)
+            if not fields.server:
+                lines.append(rules.server_line)
+            if fields.options:
+                lines.append(b"connection: " + fields.options[2:] + b"\r\n")
+            close = self._close or fields.close
+
+        size = len(body)
+        if self._head_request or status in (204, 304):
+            writing = _BODILESS
+            body = b""
+            if length >= 0 and status != 204:
+                lines.append(b"content-length: %d\r\n" % length)
+        else:
+            if length < 0 and end:
+                length = size
+            if length >= 0:
+                if size > length or (end and size < length):
+                    raise ResponseError(f"body is {size} bytes, content-length {length}")
+                writing = _FIXED
+                self._owed = length - size
+                lines.append(b"content-length: %d\r\n" % length)
+            elif self._http11:
+                writing = _CHUNKED
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                writing = _UNTIL_CLOSE
+                close = True
+        # A peer that was told neither to send its body nor that it need not may do either.
+        if close or self.draining or self._expects or self._body_left_unread():
+            self._close = True
+            lines.append(b"connection: close\r\n")
+        elif not self._http11:
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+
+        if body:
+            if writing is _CHUNKED:
+                body = b"%x\r\n%b\r\n" % (size, body)
+            if size <= JOIN_LIMIT:
+                lines.append(body)
+                self._write(b"".join(lines))
+            else:
+                self._write(b"".join(lines))
+                self._write(body)
+        else:
+            self._write(b"".join(lines))
+        if end:
+            self.writing = _IDLE
+            self._response_done()
+        else:
+            self.writing = writing
+
+    def send_data(self, stream: int, data: bytes, *, end: bool) -> None:
+        """More response body.
+
+        Args:
+            data: 0 or more body bytes, unframed. Not copied; do not change it afterwards.
+            end: True on the last call of a response.
+
+        Raises:
+            ResponseError: before send_head(), after `end`, past the content-length, or an end
+                before it: then the connection is closed, since the peer waits for the rest.
+        """
+        writing = self.writing
+        if writing is _CHUNKED:
+            if data:
+                tail = b"\r\n0\r\n\r\n" if end else b"\r\n"
+                if len(data) <= JOIN_LIMIT:
+                    self._write(b"%x\r\n%b%b" % (len(data), data, tail))
+                else:
+                    self._write(b"%x\r\n" % len(data))
+                    self._write(data)
+                    self._write(tail)
+            elif end:
+                self._write(b"0\r\n\r\n")
+        elif writing is _FIXED:
+            size = len(data)
+            if size > self._owed:
+                owed = self._owed
+                self._break_off()
+                raise ResponseError(f"body is {size - owed} bytes longer than content-length")
+            self._owed -= size
+            if data:
+                self._write(data)
+            if end and self._owed:
+                owed = self._owed
+                self._break_off()
+                raise ResponseError(f"body is {owed} bytes shorter than content-length")
+        elif writing is _UNTIL_CLOSE:
+            if data:
+                self._write(data)
+        elif writing is not _BODILESS:
+            raise ResponseError("body without a response head")
+        if end:
+            self.writing = _IDLE
+            self._response_done()
+
+    def send_trailers(self, stream: int, headers: Headers) -> None:
+        """Ends the response with trailer fields; dropped where the body is not chunked.
+
+        Raises:
+            ResponseError: a field that may not be a trailer; the response still has to be ended.
+
+        Source: RFC 9112 §7.1.2.
+        """
+        lines = trailer_lines(headers)
+        if self.writing is _CHUNKED:
+            self._write(b"0\r\n" + lines + b"\r\n")
+            self.writing = _IDLE
+            self._response_done()
+        else:
+            self.send_data(stream, b"", end=True)
+
+    def sending_file(self, size: int) -> bool:
+        """Claims `size` body bytes of the response to be written past this object, by sendfile.
+
+        False where they must pass through send_data() instead: a chunked body, or none.
+
+        Raises:
+            ResponseError: past the content-length.
+        """
+        if self.writing is _UNTIL_CLOSE:
+            return True
+        if self.writing is not _FIXED:
+            return False
+        if size > self._owed:
+            owed = self._owed
+            self._break_off()
+            raise ResponseError(f"file is {size - owed} bytes longer than content-length")
+        self._owed -= size
+        return True
+
+    def _break_off(self) -> None:
+        """The response cannot be completed: cut it, so that the peer does not take it for whole."""
+        self._close = True
+        self.writing = _IDLE
+        self._sink.finish(linger=False)
+
+    def _send_refusal(self, refusal: Refusal) -> None:
+        """An error answer of ours, complete, after which the connection is closed."""
+        text = refusal.reason.encode() + b"\n"
+        head = (
+            b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n%b\r\n"
+        ) % (status_line(refusal.status), len(text), self._rules.common)
+        self._write(head if self._head_request else head + text)
+        self.writing = _IDLE
