@@ -1,0 +1,1 @@
+"""The applications that every server is measured with; they know nothing of the servers."""

@@ -1,0 +1,114 @@
+"""The bars that pounce must clear, and whether a run cleared them; pure."""
+
+from __future__ import annotations
+
+import operator
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from benchmarks import samples
+from benchmarks.samples import Sample
+
+Relation: TypeAlias = Literal["<", "<=", ">="]
+HOLDS: Final[Mapping[Relation, Callable[[float, float], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One promise about one figure; with ``against`` the figure is a ratio, else a size."""
+
+    case: str
+    text: str
+    metric: str
+    relation: Relation
+    limit: float
+    server: str = "pounce"
+    against: str = ""
+    aim: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A bar and the figure of a run: the median over the rounds, and the range they spanned."""
+
+    bar: Bar
+    figure: float | None  # None: not measured in this run
+    least: float = 0.0
+    most: float = 0.0
+
+    @property
+    def passed(self) -> bool | None:
+        if self.figure is None:
+            return None
+        return HOLDS[self.bar.relation](self.figure, self.bar.limit)
+
+
+def ahead_of(peer: str, case: str, what: str) -> Bar:
+    return Bar(case, f"{what}: CPU per request / {peer}'s", "cpu_us", "<", 1.0, against=peer)
+
+
+BARS: Final = (
+    Bar(
+        "get13",
+        "13-byte GET: CPU per request / uvicorn's",
+        "cpu_us",
+        "<=",
+        0.58,
+        against="uvicorn",
+        aim=0.50,
+    ),
+    Bar(
+        "get13",
+        "13-byte GET: CPU per request / granian's",
+        "cpu_us",
+        "<=",
+        0.63,
+        against="granian",
+    ),
+    Bar(
+        "get13",
+        "13-byte GET: requests/s / the floor's",
+        "rps",
+        ">=",
+        0.50,
+        against="floor",
+        aim=0.60,
+    ),
+    *(
+        ahead_of(peer, case, what)
+        for case, what in [
+            ("get10k", "10 KiB GET"),
+            ("post1k", "1 KiB POST"),
+            ("stream10", "ten-chunk stream"),
+            ("fastapi", "FastAPI JSON"),
+        ]
+        for peer in ("uvicorn", "granian")
+    ),
+    Bar("idle_memory", "idle keep-alive connection, KiB of PSS", "idle_pss_kib", "<=", 5.0),
+    Bar("worker_pss", "worker with the bare application, MiB of PSS", "worker_pss_mib", "<=", 25.0),
+    Bar(
+        "access_log",
+        "access log on: CPU per request / with it off",
+        "cpu_us",
+        "<=",
+        1.10,
+        server="pounce-log",
+        against="pounce",
+    ),
+)
+
+
+def judge(bar: Bar, measured: Sequence[Sample]) -> Verdict:
+    if bar.against:
+        figures = samples.ratios(measured, bar.case, bar.metric, bar.server, bar.against)
+    else:
+        figures = [*samples.by_round(measured, bar.case, bar.server, bar.metric).values()]
+    if not figures:
+        return Verdict(bar, None)
+    return Verdict(bar, statistics.median(figures), min(figures), max(figures))
