@@ -28,16 +28,25 @@ class Case:
     access_logs: bool = False  # with the servers whose access log is on, and their own pairs only
 
     def order(self, port: int, log: Path) -> Order:
-        return Order(self.app, port, log, answer=self.floor, pipelined=self.pipelined)
+        return Order(
+            self.app,
+            port,
+            log,
+            answer=self.floor,
+            pipelined=self.pipelined,
+            body=self.load.exchange.body,
+        )
 
     def servers(self, wanted: Collection[str]) -> list[Server]:
         """Those that take part, of the wanted ones."""
         paired = {server.logs_of for server in SERVERS}
-        if self.access_logs:
+        if self.access_logs:  # each pair side by side: their ratio is what the case is for
             return [
                 server
+                for plain_one in SERVERS
+                if plain_one.name in paired & set(wanted)
                 for server in SERVERS
-                if (server.name in wanted and server.name in paired) or server.logs_of in wanted
+                if plain_one.name in (server.name, server.logs_of)
             ]
         return [
             server

@@ -19,6 +19,10 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def exists(pid: int) -> bool:
+    return PROC.joinpath(str(pid)).exists()
+
+
 def cpu_ns(pid: int) -> int:
     """CPU time of all the process's threads, ended ones too, in nanoseconds.
 

@@ -23,6 +23,7 @@ from benchmarks.servers import NAMES, SERVERS, Server
 
 RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "performance.md"
+LEAST_LOG_LINE: Final = 20  # bytes; less for a request is no access log
 PLOT: Final = ROOT / "docs" / "performance.svg"
 
 
@@ -70,10 +71,16 @@ def measure(case: Case, server: Server, core: int, plan: Plan) -> dict[str, floa
     """One server from its start to its end."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        command = server.command(case.order(port, Path(folder) / "access.log"))
-        with running(command, port=port, core=core, log=Path(folder) / "output.log") as started:
+        access_log, output = Path(folder) / "access.log", Path(folder) / "output.log"
+        command = server.command(case.order(port, access_log))
+        with running(command, port=port, core=core, log=output) as started:
             prove(started, case.load.exchange)
-            return case.load.measure(started, plan)
+            values = case.load.measure(started, plan)
+        if server.logs_of:
+            written = sum(path.stat().st_size for path in (access_log, output) if path.exists())
+            if written < LEAST_LOG_LINE * values["rps"] * plan.seconds:
+                raise BenchmarkError(f"only {written} bytes were logged: the access log was not on")
+        return values
 
 
 def measure_all(

@@ -100,15 +100,21 @@ def wait_until_it_accepts(started: Started) -> None:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL to whoever of the tree is left when patience ends."""
+    """SIGTERM to the first process, and SIGKILL to whoever of the tree is left when patience ends.
+
+    Processes that outlive the first one would take the core of the server measured next.
+    """
     if process.poll() is not None:
         return
     pids = procfs.tree(process.pid)
     process.terminate()
-    try:
-        process.wait(STOP_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
+    give_up_at = time.monotonic() + STOP_PATIENCE_S
+    while time.monotonic() < give_up_at:
+        gone = process.poll() is not None
+        if gone and not any(procfs.exists(pid) for pid in pids[1:]):
+            return
+        time.sleep(0.01)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
