@@ -13,7 +13,7 @@ MARGIN: Final = 16
 GAP: Final = 28
 HEADING: Final = 26
 ROW: Final = 20
-LABELS: Final = 150  # room for the names left of the bars
+LABELS: Final = 164  # room for the names left of the bars
 FIGURES: Final = 56  # room for the numbers right of the longest bar
 
 # Colours by role; each has the same contrast on a light and on a dark page.
