@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import h11
 
 from pounce.asgi import Header
 from pounce.worker.wire.h1_request import split_fields
+
+# h11 makes one of equal Content-Lengths, takes `5, 5` for `5`, and lower-cases codings: our checks
+# must see these as they were sent.
+NORMALISED: Final = (b"content-length", b"transfer-encoding")
 
 
 class HeadReader(Protocol):
@@ -28,8 +32,12 @@ class H11Reader:
             connection.receive_data(head)
             request = connection.next_event()
         except h11.RemoteProtocolError:
-            # h11 has verdicts of its own, on Content-Length among others; ours is the one that counts.
+            # h11 has verdicts of its own, on Content-Length among others; ours counts.
             return split_fields(head)
         if not isinstance(request, h11.Request):
             return split_fields(head)
-        return list(request.headers)
+        fields = list(request.headers)
+        for name, _ in fields:
+            if name in NORMALISED:
+                return split_fields(head)
+        return fields

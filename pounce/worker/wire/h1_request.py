@@ -27,9 +27,10 @@ REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb"+) ([^ ]+) (HTTP/[0-9]\.[0-9
 FIELD_LINE: Final = re.compile(FIELD)
 VERSION_10_OR_11: Final = (b"HTTP/1.0", b"HTTP/1.1")
 
-# uri-host [":" port] of RFC 3986 §3.2, without userinfo. Empty is allowed (RFC 9112 §3.2).
+# uri-host [":" port] of RFC 3986 §3.2, without userinfo. Empty is allowed (RFC 9112 §3.2), but not
+# a port of nothing (RFC 9110 §4.2.1).
 HOST: Final = re.compile(
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*+(?::[0-9]{0,5})?"
+    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})++(?::[0-9]{0,5})?)?"
     rb"|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
 )
 CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")  # below 2^63 whatever the digits are
