@@ -1,0 +1,142 @@
+"""Forking and the end of processes. Knows signals, exit statuses and descriptors; no slots."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from pounce.errors import EXIT_CRASH
+
+# A worker whose master died drains for a second (its own rule); one that cannot hear, because its
+# event loop is blocked, is ended by force after this. An orphan that keeps its listener would
+# take connections away from the next master.
+ORPHAN_GRACE_S: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended: by exit (`status`) or by a signal (`signal`, such as "SIGKILL")."""
+
+    pid: int
+    status: int | None
+    signal: str
+
+
+def fork(main: Callable[[], int], *, first: Callable[[], None]) -> int:
+    """The pid of a new process that runs `first` and `main` and exits with what `main` returns.
+
+    In the child no signal arrives before `first` is done: an inherited wakeup descriptor would
+    report it to the master. Then all handlers are the defaults, but SIGINT is ignored: Ctrl-C
+    reaches the whole process group, and the master decides what it means. The child never
+    returns into the caller's code.
+
+    Raises:
+        OSError: no process could be made (EAGAIN, ENOMEM).
+    """
+    _flush()  # or the child would write what waits in the buffers a second time
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _child(main, first, before)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _child(
+    main: Callable[[], int], first: Callable[[], None], mask: set[int | signal.Signals]
+) -> NoReturn:
+    status = EXIT_CRASH
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        atexit._clear()  # the master's are the master's
+        first()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        status = main()
+    except SystemExit as leave:
+        status = leave.code if isinstance(leave.code, int) else EXIT_CRASH
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # The application's own exit handlers still run, as in any process that it is imported in.
+        try:
+            atexit._run_exitfuncs()
+            logging.shutdown()
+            _flush()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # Closed, full, or None (no console): nothing that could still be said about it.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def die_with_master(control: int, *, grace_s: float = ORPHAN_GRACE_S) -> None:
+    """In a worker: end it `grace_s` after the other end of `control` has closed.
+
+    From a thread, for the worker whose event loop is blocked and sees no end of file. A signal at
+    the parent's death (PDEATHSIG) would not leave it the time to drain, and is lost at setuid.
+    """
+    own = os.dup(control)
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(own, 0)  # POLLHUP is always told, and there is nothing else to read here
+        poll.poll()
+        time.sleep(grace_s)
+        os._exit(EXIT_CRASH)
+
+    threading.Thread(target=watch, name="pounce-master-watch", daemon=True).start()
+
+
+def reap() -> Iterator[Ended]:
+    """Every child that has ended since, also those we never started (we may be process 1).
+
+    SIGCHLD says "look", never how many: 40 exits arrived as one.
+    """
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield decode(pid, status)
+
+
+def decode(pid: int, status: int) -> Ended:
+    """What wait(2) reported, in words a log can use."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return Ended(pid, code, "")
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # real-time signals have no name of their own
+        name = f"signal {-code}"
+    return Ended(pid, None, name)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL for a child that has not been reaped; its pid cannot belong to anybody else."""
+    os.kill(pid, signal.SIGKILL)
