@@ -60,6 +60,7 @@ class Config:
 
     app: str = setting(
         "",
+        metavar="APP",
         group=APPLICATION,
         help="The application: module:attribute, or module:factory() to call it without arguments.",
     )
@@ -70,6 +71,7 @@ class Config:
     )
     app_dir: str = setting(
         ".",
+        metavar="DIR",
         group=APPLICATION,
         form=NOT_EMPTY,
         help="Directory put first on sys.path before APP is imported.",
@@ -83,6 +85,7 @@ class Config:
     )
     root_path: str = setting(
         "",
+        metavar="PATH",
         group=APPLICATION,
         form=MOUNT,
         help="Path under which a proxy in front serves the application, such as /api.",
@@ -90,6 +93,7 @@ class Config:
 
     bind: tuple[str, ...] = setting(
         (),
+        metavar="ADDRESS",
         group=BINDING,
         form=NOT_EMPTY,
         help="Address to listen on, in place of host and port: host:port, [::1]:port, :port, "
@@ -97,6 +101,7 @@ class Config:
     )
     host: str = setting(
         "127.0.0.1",
+        metavar="HOST",
         group=BINDING,
         form=NOT_EMPTY,
         help="Host name or address to listen on; 0.0.0.0 or :: for all.",
@@ -110,10 +115,14 @@ class Config:
         help="TCP port to listen on.",
     )
     uds_mode: str = setting(
-        "660", group=BINDING, form=MODE, help="Permissions of unix sockets, octal."
+        "660", metavar="MODE", group=BINDING, form=MODE, help="Permissions of unix sockets, octal."
     )
     uds_owner: str = setting(
-        "", group=BINDING, form=OWNER, help="Owner of unix sockets: user, user:group or :group."
+        "",
+        metavar="OWNER",
+        group=BINDING,
+        form=OWNER,
+        help="Owner of unix sockets: user, user:group or :group.",
     )
     backlog: int = setting(
         2048,
@@ -246,6 +255,7 @@ class Config:
 
     forwarded_allow_ips: tuple[str, ...] = setting(
         ("127.0.0.1", "::1"),
+        metavar="PEER",
         group=PROXIES,
         form=PEER,
         help="Peers whose Forwarded and X-Forwarded-* headers are believed: addresses, networks, "
@@ -262,10 +272,15 @@ class Config:
 
     access_log: bool = setting(True, group=LOGS, help="Write one line for each request.")
     access_log_file: str = setting(
-        "-", group=LOGS, form=NOT_EMPTY, help="File for the access log; - is standard output."
+        "-",
+        metavar="FILE",
+        group=LOGS,
+        form=NOT_EMPTY,
+        help="File for the access log; - is standard output.",
     )
     access_log_exclude: tuple[str, ...] = setting(
         (),
+        metavar="PATH",
         group=LOGS,
         form=PATH,
         help="Paths left out of the access log; one that ends in * stands for all that begin so.",
@@ -284,6 +299,7 @@ class Config:
     )
     log_config: str = setting(
         "",
+        metavar="FILE",
         group=LOGS,
         help="File for logging.config: .json or .toml (dictConfig), .ini, .cfg or .conf "
         "(fileConfig).",

@@ -40,6 +40,7 @@ def setting(
     *,
     group: str,
     help: str,  # noqa: A002, RUF100  (it is what the reader looks for in a declaration)
+    metavar: str = "",
     unit: str = "",
     zero: str = "",
     least: float | None = None,
@@ -53,6 +54,7 @@ def setting(
         default: its type is the setting's type: str, int, float, bool or a tuple of str.
         group: the heading it stands under in ``--help`` and in the docs.
         help: one sentence, for both.
+        metavar: what stands for the value in ``--help``, where the type says too little.
         unit: "seconds" or "bytes"; a setting in bytes may be written 64KiB or 1MiB.
         zero: what 0 means where it is not a number like others, such as "no limit".
         least, most: inclusive limits of a number.
@@ -62,6 +64,7 @@ def setting(
     metadata = {
         "group": group,
         "help": help,
+        "metavar": metavar,
         "unit": unit,
         "zero": zero,
         "least": least,
@@ -80,6 +83,7 @@ class Setting:
     default: Value
     group: str
     help: str
+    metavar: str
     unit: str
     zero: str
     least: float | None
@@ -99,6 +103,38 @@ class Setting:
     @property
     def variable(self) -> str:
         return "POUNCE_" + self.name.upper()
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in a usage line: ``N``, ``SECONDS``, ``auto|on|off``."""
+        if self.choices:
+            return "|".join(self.choices)
+        return self.metavar or self.unit.upper() or "N"
+
+    @property
+    def facts(self) -> str:
+        """Default, limits and the meaning of 0, as ``--help`` and the docs show them."""
+        if self.default == 0 and self.zero:
+            facts = [f"default: 0, {self.zero}"]
+        else:
+            numeric = isinstance(self.default, int | float)
+            facts = [f"default: {self.shown(self.default)} {self.unit if numeric else ''}".rstrip()]
+            facts += [f"0: {self.zero}"] if self.zero else []
+        facts += [self.limits.lstrip(" ,")] if self.most is not None else []
+        return "; ".join(facts)
+
+    @staticmethod
+    def shown(value: Value) -> str:
+        """A value as it would be typed."""
+        match value:
+            case bool():
+                return "yes" if value else "no"
+            case int() | float():
+                return f"{value:g}" if value < 1e6 else str(value)
+            case tuple():
+                return ",".join(value) or "none"
+            case _:
+                return value or "none"
 
     @property
     def want(self) -> str:
@@ -216,5 +252,5 @@ def declared(cls: type[Any]) -> Mapping[str, Setting]:
 
 def did_you_mean(word: str, known: Iterable[str], *, form: str = "{}") -> str:
     """``; did you mean workers?``, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {form.format(near[0])}?" if near else ""

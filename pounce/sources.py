@@ -42,7 +42,8 @@ def from_flags(flags: Mapping[str, str | tuple[str, ...]]) -> Layer:
     for name, given in flags.items():
         one = SETTINGS[name]
         text = given if isinstance(given, str) else ",".join(given)
-        origin = one.flag if (one.default, text) != (True, "false") else one.off_flag
+        off = isinstance(one.default, bool) and text == "false"
+        origin = one.off_flag if off else one.flag
         origin = "the command line" if name == "app" else origin
         layer[name] = Given(one.read(text, origin=origin), origin)
     return layer
@@ -51,15 +52,19 @@ def from_flags(flags: Mapping[str, str | tuple[str, ...]]) -> Layer:
 def from_environ(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
     """The layer of the POUNCE_* variables, and a warning for each of them that is no setting.
 
-    Not an error: Kubernetes sets POUNCE_PORT_8000_TCP and its like for a service named "pounce".
+    Not an error, since not all are the user's: for a service that is named "pounce", Kubernetes
+    sets POUNCE_SERVICE_HOST, POUNCE_PORT_8000_TCP, and POUNCE_PORT to "tcp://10.0.0.1:8000".
     """
     known = {one.variable: one for one in SETTINGS.values()}
+    bare = [variable.removeprefix("POUNCE_") for variable in known]  # the prefix is always near
     layer, warnings = {}, []
     for variable, text in environ.items():
-        if one := known.get(variable):
+        if variable == "POUNCE_PORT" and text.startswith("tcp://"):
+            warnings.append(f"{variable}={text} looks set by Kubernetes and is ignored")
+        elif one := known.get(variable):
             layer[one.name] = Given(one.read(text, origin=variable), variable)
         elif variable.startswith("POUNCE_"):
-            hint = did_you_mean(variable, known)
+            hint = did_you_mean(variable.removeprefix("POUNCE_"), bare, form="POUNCE_{}")
             warnings.append(f"{variable} is not a setting and is ignored{hint}")
     return layer, warnings
 

@@ -1,0 +1,189 @@
+"""``pounce check``: what would run, and whether it would start. Serves nothing.
+
+The application is imported and started in a process of its own: the check's process stays clean,
+and a hang is ended in time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from pounce import log as logs
+from pounce.app import load_app
+from pounce.config import SETTINGS, Config
+from pounce.errors import (
+    EXIT_CRASH,
+    EXIT_OK,
+    BindError,
+    BootError,
+    LifespanError,
+    LoadError,
+    PounceError,
+)
+from pounce.listeners import open_listeners
+from pounce.serve import addresses_of, banner, need_extras
+from pounce.sources import Resolved
+from pounce.supervisor import process
+
+# What the child says at the end of each stage; the last of them ends the check.
+IMPORTED: Final = "imported"
+STARTED: Final = "started"
+STOPPED: Final = "stopped"
+FAILED: Final = "failed"
+
+
+def check(resolved: Resolved) -> int:
+    """Print what would run; the exit status is 0 if it would start.
+
+    Raises:
+        PounceError: it would not, with the status that serving would end with.
+    """
+    config = resolved.config
+    logs.set_up(
+        level=config.log_level,
+        form=config.log_format,
+        config_path=config.log_config,
+        origin=resolved.origin("log_config"),
+    )
+    need_extras(config, resolved.origins)
+    addresses = list(addresses_of(config, resolved.origins))
+    names = list(config.addresses)
+    note = ""
+    try:
+        open_listeners(
+            addresses,
+            slots=1,
+            backlog=config.backlog,
+            uds_mode=int(config.uds_mode, 8),
+            uds_owner=config.uds_owner,
+        ).close()
+    except BindError as error:  # most likely by the very server that the check is for
+        note = str(error)
+    title, *rest = banner(config, names)
+    click.echo("\n".join([title.partition(" pid=")[0].replace("serves", "would serve"), *rest]))
+    for name, origin in resolved.origins.items():
+        value = SETTINGS[name].shown(getattr(config, name))
+        click.echo(f"setting {name} = {value} (from {origin})")
+    if note:
+        click.echo(f"note: {note}")
+    try_out(config)
+    click.echo(f"ok: {config.app} can be imported and started")
+    return EXIT_OK
+
+
+def try_out(config: Config) -> None:
+    """Import the application, start it and stop it, in a child process.
+
+    Raises:
+        PounceError: what the child met, or that it hung or died.
+    """
+    ours, theirs = os.pipe()
+    pid = process.fork(lambda: _child(config, theirs), first=lambda: os.close(ours))
+    os.close(theirs)
+    child = _Child(pid, ours)
+    try:
+        _follow(child, config)
+    finally:
+        child.end()
+
+
+def _follow(child: _Child, config: Config) -> None:
+    limit_s = config.start_timeout
+    deadline = time.monotonic() + limit_s
+    stage = ""
+    while stage != STOPPED:
+        said = child.hear(deadline)
+        if said is None:
+            raise _overdue(config.app, stage, limit_s)
+        if not said:
+            raise BootError(f"the process that tried {config.app} {child.end()}")
+        stage = said["stage"]
+        if stage == FAILED:
+            raise _error_of(said)
+        if stage == STARTED:
+            limit_s = max(config.shutdown_timeout, 1.0)
+            deadline = time.monotonic() + limit_s
+
+
+def _overdue(app: str, stage: str, limit_s: float) -> PounceError:
+    match stage:
+        case "":
+            return LoadError(f"{app} was not imported within start_timeout ({limit_s:g} s)")
+        case "imported":
+            return LifespanError(
+                f"the lifespan startup of {app} was not over within start_timeout ({limit_s:g} s)"
+            )
+    return LifespanError(f"the lifespan shutdown of {app} was not over within {limit_s:g} s")
+
+
+def _error_of(said: dict[str, Any]) -> PounceError:
+    """The child's error again; its class goes by the exit status, which is all that is left."""
+    for kind in (LoadError, LifespanError):
+        if said["code"] == kind.exit_code:
+            return kind(said["why"], traceback=said["traceback"])
+    return PounceError(said["why"])
+
+
+@dataclass(slots=True)
+class _Child:
+    """The child as the check's process holds it."""
+
+    pid: int
+    pipe: int
+    rest: bytes = b""
+    ended: str = ""
+
+    def hear(self, deadline: float) -> dict[str, Any] | None:
+        """What it says next; empty at its end, None past the deadline."""
+        while b"\n" not in self.rest:
+            wait_s = max(0.0, deadline - time.monotonic())
+            if not select.select([self.pipe], [], [], wait_s)[0]:
+                return None
+            data = os.read(self.pipe, 65536)
+            if not data:
+                return {}
+            self.rest += data
+        line, _, self.rest = self.rest.partition(b"\n")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def end(self) -> str:
+        """Make sure that it is gone, and say how it went."""
+        if not self.ended:
+            os.close(self.pipe)
+            os.kill(self.pid, signal.SIGKILL)
+            ended = process.decode(*os.waitpid(self.pid, 0))
+            self.ended = f"was ended by {ended.signal}" if ended.signal else (
+                f"exited with status {ended.status} on its own"
+            )
+        return self.ended
+
+
+def _child(config: Config, pipe: int) -> int:
+    def say(stage: str, **more: object) -> None:
+        os.write(pipe, json.dumps({"stage": stage, **more}).encode() + b"\n")
+
+    try:
+        app = load_app(config.app, factory=config.factory, app_dir=config.app_dir)
+        say(IMPORTED)
+        _live(app, config, lambda: say(STARTED))
+    except PounceError as error:
+        text = getattr(error, "traceback", "")
+        say(FAILED, code=error.exit_code, why=str(error), traceback=text)
+        return error.exit_code
+    except BaseException as error:
+        logging.getLogger(logs.LOGGER).exception("the check itself failed")
+        say(FAILED, code=EXIT_CRASH, why=f"a bug of pounce: {error!r}", traceback="")
+        return EXIT_CRASH
+    say(STOPPED)
+    return EXIT_OK

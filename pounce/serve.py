@@ -1,0 +1,139 @@
+"""A Config to a running server: what is checked and opened before the first fork, and the banner.
+
+Knows neither command line nor files; how workers live is the supervisor's business.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import pounce.app
+from pounce import __version__
+from pounce import log as logs
+from pounce.addresses import Address, parse_address
+from pounce.asgi import App
+from pounce.config import Config
+from pounce.errors import ExtraMissing, UsageError
+from pounce.listeners import open_listeners
+from pounce.scoreboard import Scoreboard
+from pounce.sources import from_table, resolve
+from pounce.supervisor.runner import Runner
+
+log = logging.getLogger(logs.LOGGER)
+
+# Slots can have several processes at once: each reload may leave one more that still drains.
+RECORDS_PER_SLOT: Final = 8
+NO_ORIGINS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def serve(
+    config: Config, *, origins: Mapping[str, str] = NO_ORIGINS, warnings: Sequence[str] = ()
+) -> int:
+    """Serve until a signal ends it; the exit status.
+
+    Args:
+        origins: where each setting was given, for the errors.
+        warnings: what to say in the log once there is one.
+
+    Raises:
+        PounceError: it cannot be served; nothing was forked.
+    """
+    from pounce.worker.main import run as run_worker
+
+    logs.set_up(
+        level=config.log_level,
+        form=config.log_format,
+        config_path=config.log_config,
+        origin=origins.get("log_config", "Config"),
+    )
+    for warning in warnings:
+        log.warning("%s", warning)
+    need_extras(config, origins)
+    listeners = open_listeners(
+        list(addresses_of(config, origins)),
+        slots=config.workers,
+        backlog=config.backlog,
+        uds_mode=int(config.uds_mode, 8),
+        uds_owner=config.uds_owner,
+    )
+    scoreboard = Scoreboard(config.workers * RECORDS_PER_SLOT)
+    for line in banner(config, listeners.names):
+        log.info("%s", line)
+    return Runner(
+        functools.partial(run_worker, config, scoreboard),
+        listeners=listeners,
+        slots=config.workers,
+        scoreboard=scoreboard,
+        start_timeout=config.start_timeout,
+        shutdown_timeout=config.shutdown_timeout,
+        reload_dirs=[Path(config.app_dir)] if config.reload else [],
+    ).run()
+
+
+def run(app: str | App, settings: Mapping[str, Any]) -> None:
+    """What pounce.run() does; see there."""
+    if isinstance(app, str):
+        target = app
+    elif settings.get("reload"):
+        raise UsageError(
+            "reload needs the application by its name, such as main:app: "
+            "an object cannot be imported anew"
+        )
+    else:
+        pounce.app.given = app
+        target = pounce.app.GIVEN_TARGET
+    resolved = resolve(from_table({"app": target, **settings}, origin="pounce.run()"))
+    if status := serve(resolved.config, origins=resolved.origins):
+        raise SystemExit(status)
+
+
+def need_extras(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
+    """Refuse settings whose library is not installed, before anything is opened or forked.
+
+    Raises:
+        ExtraMissing: names the extra that brings the library.
+    """
+    for name, value in (("loop", config.loop), ("http", config.http)):
+        if value in ("uvloop", "httptools") and not _is_installed(value):
+            what = f"{name} {value} (from {origins.get(name, 'Config')})"
+            raise ExtraMissing(what, library=value, extra="fast")
+
+
+def addresses_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Iterator[Address]:
+    """What to listen on, parsed; an error names the setting that said so."""
+    given = [origins[name] for name in ("bind", "host", "port") if name in origins]
+    for text in config.addresses:
+        yield parse_address(text, origin=" and ".join(dict.fromkeys(given)) or "default")
+
+
+def banner(config: Config, names: Sequence[str]) -> list[str]:
+    """The few lines a start begins with. `names` are the addresses that are really bound."""
+    loop = config.loop
+    parser = config.http
+    if loop == "auto":
+        loop = "uvloop" if _is_installed("uvloop") else "asyncio"
+    if parser == "auto":
+        parser = "httptools" if _is_installed("httptools") else "h11"
+    return [
+        f"pounce {__version__} serves {config.app} pid={os.getpid()} "
+        f"python={platform.python_version()}",
+        *(f"address {url_of(name)}" for name in names),
+        f"workers={config.workers} loop={loop} http={parser}",
+    ]
+
+
+def url_of(name: str) -> str:
+    """An address as something to click on, where it is one."""
+    return name if name.startswith("unix:") else f"http://{name}"
+
+
+def _is_installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
