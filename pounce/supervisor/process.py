@@ -6,22 +6,14 @@ import atexit
 import contextlib
 import logging
 import os
-import select
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from pounce.errors import EXIT_CRASH
-
-# A worker whose master died drains for a second (its own rule); one that cannot hear, because its
-# event loop is blocked, is ended by force after this. An orphan that keeps its listener would
-# take connections away from the next master.
-ORPHAN_GRACE_S: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +82,6 @@ def _flush() -> None:
         # Closed, full, or None (no console): nothing that could still be said about it.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-
-
-def die_with_master(control: int, *, grace_s: float = ORPHAN_GRACE_S) -> None:
-    """In a worker: end it `grace_s` after the other end of `control` has closed.
-
-    From a thread, for the worker whose event loop is blocked and sees no end of file. A signal at
-    the parent's death (PDEATHSIG) would not leave it the time to drain, and is lost at setuid.
-    """
-    own = os.dup(control)
-
-    def watch() -> None:
-        poll = select.poll()
-        poll.register(own, 0)  # POLLHUP is always told, and there is nothing else to read here
-        poll.poll()
-        time.sleep(grace_s)
-        os._exit(EXIT_CRASH)
-
-    threading.Thread(target=watch, name="pounce-master-watch", daemon=True).start()
 
 
 def reap() -> Iterator[Ended]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+from pounce.supervisor import process
 
 INTERVAL_S: Final = 0.5
 SUFFIXES: Final = (".py",)
@@ -18,6 +20,57 @@ NAMES: Final = frozenset({"pounce.toml", "pyproject.toml"})
 SKIPPED: Final = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 Seen = dict[str, tuple[int, int]]
+
+
+class Watcher:
+    """The process that watches, and the pipe that it reports through.
+
+    Attributes:
+        read_end: readable when something has changed, or when the process is gone.
+    """
+
+    def __init__(self, directories: Sequence[Path], *, first: Callable[[], None]) -> None:
+        """Fork it. `first` runs in the new process, to close what is the master's."""
+        self.read_end, write_end = os.pipe()
+        master = os.getpid()
+
+        def close() -> None:
+            os.close(self.read_end)
+            first()
+
+        try:
+            self.pid = process.fork(
+                lambda: watch(directories, write_end, master=master), first=close
+            )
+        finally:
+            os.close(write_end)
+        os.set_blocking(self.read_end, False)
+
+    def changed(self) -> bool:
+        """Whether files have changed since it was last asked.
+
+        Raises:
+            EOFError: the watcher is gone, nothing will be reported any more.
+        """
+        try:
+            if not os.read(self.read_end, 4096):
+                raise EOFError
+        except BlockingIOError:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """In a forked child: it is not ours."""
+        os.close(self.read_end)
+
+    def close(self) -> None:
+        """End it and wait for that."""
+        self.abandon()
+        try:
+            process.kill(self.pid)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass  # reaped already
 
 
 def watch(directories: Sequence[Path], write_end: int, *, master: int) -> int:
