@@ -69,10 +69,15 @@ class Accepting:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to master, instead of Ready: why it will exit with ``code`` (see errors.py)."""
+    """Worker to master, instead of Ready: why it will exit with ``code`` (see errors.py).
+
+    ``trace`` is the application's own traceback, or "": the master shows it once, however many
+    workers meet the same error.
+    """
 
     code: int
     why: str
+    trace: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Decodes the chunked transfer coding of a request body, strictly. Knows neither head nor connection.
+"""Decodes the chunked transfer coding of a request body, strictly. Knows no head, no connection.
 
 llhttp gives no callback for chunk extensions and h11 takes control bytes in them, so neither could
 hold the limits; this decoder serves both readers.
@@ -70,7 +70,7 @@ class ChunkedDecoder:
         """The pieces of body in `data`, and what stands behind the end of the body once done.
 
         Raises:
-            Refusal: with 400; the coding is broken or over a limit, and nothing after can be trusted.
+            Refusal: with 400; the coding is broken or over a limit, so nothing after it counts.
         """
         if self._rest:
             data = self._rest + data

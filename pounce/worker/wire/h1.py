@@ -184,6 +184,10 @@ class Http1Wire(Http1Output):
         """From now on every response is the connection's last."""
         self.draining = True
 
+    def close_idle(self) -> None:
+        """Nobody asked for anything for long enough, or will be served any more."""
+        self._finish(linger=True)
+
     @property
     def idle(self) -> bool:
         """Nothing has come of the next request, and nothing is owed."""
@@ -201,8 +205,9 @@ class Http1Wire(Http1Output):
         self._parsing = True
         try:
             while data and self.reading is _HEAD and not self.congested:
-                if data[0] == 13:
+                if data[0] == 13:  # CR
                     data = self._skip_blank_lines(data)
+                    seen = 0
                 end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
                 if end == 3:
                     self._buffer = data
@@ -224,10 +229,8 @@ class Http1Wire(Http1Output):
     def _read_held(self) -> None:
         """Goes on with what was held back, unless a loop further up the stack will do so."""
         if not self._parsing:
-            data, self._buffer = self._buffer, b""
             try:
-                self._buffer = data
-                self._read_heads(data, 0)
+                self._read_heads(self._buffer, 0)
             except Refusal as refusal:
                 self._refuse(refusal)
 
@@ -256,7 +259,7 @@ class Http1Wire(Http1Output):
         facts = check_one_field(headers) if http11 else None
         if facts is None:
             facts = check_fields(headers, http11=http11)
-        length, keep_alive, expects, upgrade, forwarded = facts
+        length, keep_alive, expects, _, forwarded = facts
         if target[0] != 47 or method == b"CONNECT":  # "/"
             target, authority = split_target(target, method)
             if authority:
@@ -308,6 +311,7 @@ class Http1Wire(Http1Output):
             pieces, rest = self._chunks.feed(data)
             done = self._chunks.done
         limit = self._rules.limits.max_body_size
+        self._expects = False  # it did not wait for 100, or does no longer
         for piece in pieces:
             self.body_bytes += len(piece)
             if self.body_bytes > limit > 0:
@@ -318,7 +322,6 @@ class Http1Wire(Http1Output):
             elif self.reading is _CHUNKED:
                 self._left -= len(piece)
         if done:
-            self._expects = False
             self._chunks = None
             self._buffer = rest
             if self._receiver is not None:
@@ -378,17 +381,19 @@ class Http1Wire(Http1Output):
         """Answers bytes that cannot be understood, where an answer can still be written."""
         receiver, self._receiver = self._receiver, None
         writing = self.writing
-        answered = writing is _IDLE and self.reading is not _HEAD
         if receiver is not None:
             receiver.gone(refusal.reason)
-        if writing is _DUE or (writing is _IDLE and not answered):
+        if writing is _DUE or (writing is _IDLE and self.reading is _HEAD):
+            if writing is _IDLE:
+                self._head_request = False  # that was the request before
             self._send_refusal(refusal)
             self._sink.refused(refusal.status, refusal.reason)
-        self.writing = _IDLE
-        if writing is _DUE or writing is _IDLE:
+            self._finish(linger=True)
+        elif writing is _IDLE:  # the answer is out; its request goes on wrongly
             self._finish(linger=True)
         else:  # half a response is out: only a cut tells the peer that it is not whole
             self.reading = _IGNORED
+            self.writing = _IDLE
             self._sink.abort()
 
 

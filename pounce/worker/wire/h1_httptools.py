@@ -1,4 +1,4 @@
-"""httptools as a reader of HTTP/1.1 request heads: splits what h1_request.py has already checked."""
+"""httptools as a reader of HTTP/1.1 request heads: splits what h1_request.py has checked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The writing half of an HTTP/1.1 connection: response heads, framing, chunks and trailers as bytes.
+"""The writing half of an HTTP/1.1 connection: heads, framing, chunks and trailers as bytes.
 
-What is written is decided here from the request's version and method and the response's own fields;
-when the next request may be read is decided in h1.py.
+What is written follows from the request's version and method and the response's own fields; when
+the next request may be read is decided in h1.py.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ class Http1Output:
         else:
             self.send_data(stream, b"", end=True)
 
-    def sending_file(self, size: int) -> bool:
+    def sending_file(self, stream: int, size: int) -> bool:
         """Claims `size` body bytes of the response to be written past this object, by sendfile.
 
         False where they must pass through send_data() instead: a chunked body, or none.

@@ -1,0 +1,163 @@
+"""Accepts connections on a slot's listeners, and stops without losing one that was accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+log = logging.getLogger("pounce")
+
+# Out of descriptors: accepting pauses, since the listener stays readable and would spin the loop.
+EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+PAUSE: Final = 0.25  # seconds
+AT_ONCE: Final = 32  # connections accepted per turn of the loop, so that those open get theirs
+
+Factory = Callable[[], asyncio.Protocol]
+
+
+class Acceptor(Protocol):
+    """Serves listeners from start() to stop()."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def make_acceptor(
+    loop: asyncio.AbstractEventLoop, listeners: Sequence[int], factory: Factory, *, backlog: int
+) -> Acceptor:
+    """The acceptor that suits the loop.
+
+    Args:
+        listeners: descriptors, which stay the caller's; duplicates are served.
+        backlog: the same everywhere, since each listen() sets it for all who share the queue.
+    """
+    if type(loop).__module__.startswith("uvloop"):
+        return ServerAcceptor(loop, listeners, factory, backlog=backlog)
+    return ReaderAcceptor(loop, listeners, factory, backlog=backlog)
+
+
+class ServerAcceptor:
+    """By loop.create_server(): uvloop accepts in C and makes the transport in the same callback.
+
+    On EMFILE libuv closes the excess with a spare descriptor, so it neither spins nor hangs.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listeners: Sequence[int],
+        factory: Factory,
+        *,
+        backlog: int,
+    ) -> None:
+        self._loop = loop
+        self._listeners = listeners
+        self._factory = factory
+        self._backlog = backlog
+        self._servers: list[asyncio.AbstractServer] = []
+
+    async def start(self) -> None:
+        for descriptor in self._listeners:
+            sock = socket.socket(fileno=os.dup(descriptor))
+            if sock.family == socket.AF_UNIX:
+                server: asyncio.AbstractServer = await self._loop.create_unix_server(
+                    self._factory, sock=sock, backlog=self._backlog
+                )
+            else:
+                server = await self._loop.create_server(
+                    self._factory, sock=sock, backlog=self._backlog
+                )
+            self._servers.append(server)
+
+    async def stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+
+class ReaderAcceptor:
+    """By accept() of our own, for asyncio.
+
+    asyncio's server drops what it accepted when it is closed at the wrong moment, and on EMFILE
+    retries as often as the backlog is long.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listeners: Sequence[int],
+        factory: Factory,
+        *,
+        backlog: int,
+    ) -> None:
+        self._loop = loop
+        self._descriptors = listeners
+        self._factory = factory
+        self._backlog = backlog
+        self._sockets: list[socket.socket] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._paused: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        for descriptor in self._descriptors:
+            sock = socket.socket(fileno=os.dup(descriptor))
+            sock.setblocking(False)
+            sock.listen(self._backlog)
+            self._sockets.append(sock)
+        self._watch()
+
+    async def stop(self) -> None:
+        """Accepts nothing more; what was accepted gets its protocol before this returns."""
+        if self._paused is not None:
+            self._paused.cancel()
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+        if self._opening:
+            await asyncio.wait(self._opening)
+
+    def _watch(self) -> None:
+        self._paused = None
+        for sock in self._sockets:
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._accept_failed(error)
+                return
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = self._loop.create_task(self._open(sock))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, sock)
+        except OSError as error:
+            log.debug("connection lost before it was served error=%s", error)
+            sock.close()
+
+    def _accept_failed(self, error: OSError) -> None:
+        if self._paused is not None:
+            return
+        if error.errno in EXHAUSTED:
+            log.warning("cannot accept, pausing error=%s pause_s=%.2f", error.strerror, PAUSE)
+        else:
+            log.error("cannot accept, pausing error=%s pause_s=%.2f", error, PAUSE)
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+        self._paused = self._loop.call_later(PAUSE, self._watch)

@@ -1,0 +1,326 @@
+"""One accepted connection: the only asyncio.Protocol; picks the wire, owns transport and deadlines.
+
+No timer is set per request: once a second a sweep looks at what each connection waits for and since
+when it saw no progress there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from enum import Enum
+from typing import Final, cast
+
+from pounce.worker.http_stream import HttpStream
+from pounce.worker.proxy_header import ProxyHeaderError, parse
+from pounce.worker.scope import ConnectionInfo, http_scope
+from pounce.worker.sendfile import FileSender, FileSource
+from pounce.worker.service import Service
+from pounce.worker.wire import Receiver, RequestHead
+from pounce.worker.wire.h1 import Http1Wire, Reading
+
+log = logging.getLogger("pounce")
+
+# The transport asks for a pause above, and lets go on below.
+WRITE_HIGH: Final = 64 * 1024
+WRITE_LOW: Final = 16 * 1024
+# After our side is closed: how long input is still read and dropped, without any and in all
+# (nginx: 5 and 30 seconds).
+LINGER_TIMEOUT: Final = 2.0
+LINGER_LONGEST: Final = 30.0
+# An idle connection of a draining worker is kept for a request that is already on its way.
+DRAIN_LINGER: Final = 0.5
+PROXY_HEADER_TIMEOUT: Final = 5.0
+
+TOO_MANY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 21\r\nretry-after: 1\r\nconnection: close\r\n\r\ntoo many connections\n"
+)
+
+
+class Waiting(Enum):
+    """Whom or what a connection waits for, as the sweep sees it."""
+
+    PROXY_HEADER = "the PROXY header"
+    FIRST_BYTE = "a first byte"
+    HEAD = "the rest of a request's head"
+    BODY = "more of a request's body"
+    NEXT = "another request"
+    READER = "the peer to read"
+    CLOSE = "the peer to close"
+    APP = "the application"
+
+
+class Connection(asyncio.Protocol):
+    """One connection's `Sink`, and its deadlines.
+
+    Attributes:
+        info: what the scopes of its requests have in common.
+    """
+
+    __slots__ = (
+        "_file",
+        "_preface",
+        "_progress",
+        "_rate_bytes",
+        "_rate_since",
+        "_room",
+        "_service",
+        "_since",
+        "_transport",
+        "_waiting",
+        "_wire",
+        "info",
+    )
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._file: FileSender | None = None
+        self._room: asyncio.Event | None = None
+        self._preface: bytes | None = b"" if service.proxy_protocol else None
+        self._waiting = Waiting.FIRST_BYTE
+        self._progress: object = None  # what changes while it gets on
+        self._since = service.clock.now
+        self._rate_since = 0.0
+        self._rate_bytes = 0
+
+    # What the event loop calls. A protocol factory or connection_made() that raises stops uvloop's
+    # listener for good, so what can fail is caught.
+
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, base)  # uvloop's are none by inheritance
+        service = self._service
+        self._transport = transport
+        transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        self.info = _connection_info(transport, service)
+        self._wire = Http1Wire(service.reader, self, transport.write, service.rules)
+        self._wire.draining = service.draining
+        service.connections.add(self)
+        service.stats.connections += 1
+        service.stats.open += 1
+        if not service.admit(+1):
+            service.stats.rejected += 1
+            transport.write(TOO_MANY)
+            self._wire.reading = Reading.IGNORED
+            self.finish(linger=True)
+
+    def data_received(self, data: bytes) -> None:
+        if self._preface is not None:
+            data = self._read_proxy_header(self._preface + data)
+            if not data:
+                return
+        self._wire.receive(data)
+
+    def eof_received(self) -> bool:
+        if self._preface is not None:
+            self.abort()
+        else:
+            self._wire.receive_eof()
+        return True  # the sending side stays open for what is still to be answered
+
+    def connection_lost(self, error: Exception | None) -> None:
+        service = self._service
+        service.connections.discard(self)
+        service.stats.open -= 1
+        service.admit(-1)
+        self._wire.lost(str(error) if error is not None else "connection closed")
+        if self._file is not None:
+            self._file.stop()
+        if self._room is not None:
+            self._room.set()
+
+    def pause_writing(self) -> None:
+        self._wire.set_congested(True)
+
+    def resume_writing(self) -> None:
+        self._wire.set_congested(False)
+        if self._room is not None:
+            self._room.set()
+
+    # What the wire calls.
+
+    def open(self, head: RequestHead) -> Receiver:
+        service = self._service
+        stream = HttpStream(self._wire, head, self, service)
+        service.start(stream, http_scope(head, self.info, service.trust))
+        return stream
+
+    def refused(self, status: int, reason: str) -> None:
+        log.debug("request refused status=%d reason=%s", status, reason)
+        self._service.refused(status, self)
+
+    def pause(self) -> None:
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        self._transport.resume_reading()
+
+    def finish(self, *, linger: bool) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if linger and transport.can_write_eof():
+            if self._waiting is not Waiting.CLOSE:
+                self._begin(Waiting.CLOSE, 0, self._service.clock.now)
+                transport.write_eof()
+        else:
+            transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # What the stream calls.
+
+    async def send_file(self, source: FileSource) -> None:
+        """Writes all of `source` once everything before it is out; returns early if that fails."""
+        transport = self._transport
+        transport.set_write_buffer_limits(0)  # congested until the last byte has left
+        try:
+            while self._wire.congested and not transport.is_closing():
+                self._room = asyncio.Event()
+                await self._room.wait()
+            if not transport.is_closing():
+                self._file = FileSender(self._service.loop, source)
+                await self._file.run(transport.get_extra_info("socket").fileno())
+        finally:
+            self._file = self._room = None
+            transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+
+    # Deadlines.
+
+    def drain(self) -> None:
+        """No request after the present one; an idle connection is closed after a short linger."""
+        self._wire.drain()
+
+    def sweep(self, now: float) -> None:
+        """Gives up a peer that has not got on for too long.
+
+        Args:
+            now: seconds, growing only while the worker itself was running: a worker that was
+                stopped or blocked must not blame its peers for it.
+        """
+        waiting, progress = self._state()
+        if waiting is not self._waiting:
+            self._begin(waiting, progress, now)
+            return
+        if progress != self._progress:
+            self._progress = progress
+            self._since = now
+        limit = self._limit(waiting)
+        if limit and now - self._since >= limit:
+            self._expire(waiting)
+        elif waiting is Waiting.CLOSE and now - self._rate_since >= LINGER_LONGEST:
+            self.abort()
+        elif waiting is Waiting.BODY:
+            self._check_rate(now)
+
+    def _state(self) -> tuple[Waiting, object]:
+        """What is waited for, and what changes when the peer gets on with it."""
+        wire = self._wire
+        if self._waiting is Waiting.CLOSE:
+            return Waiting.CLOSE, self._rate_bytes
+        if self._file is not None:
+            return Waiting.READER, self._file.sent
+        if size := self._transport.get_write_buffer_size():
+            return Waiting.READER, size
+        if self._preface is not None:
+            return Waiting.PROXY_HEADER, None
+        if wire.idle:
+            return (Waiting.NEXT if wire.requests else Waiting.FIRST_BYTE), wire.requests
+        if wire.reading is Reading.HEAD:
+            return Waiting.HEAD, wire.requests
+        if wire.awaits_body:
+            return Waiting.BODY, wire.body_bytes
+        return Waiting.APP, None
+
+    def _limit(self, waiting: Waiting) -> float:
+        timeouts = self._service.timeouts
+        match waiting:
+            case Waiting.FIRST_BYTE:
+                return timeouts.silent_timeout
+            case Waiting.HEAD:
+                return timeouts.head_timeout
+            case Waiting.BODY:
+                return timeouts.body_timeout
+            case Waiting.NEXT:
+                return DRAIN_LINGER if self._wire.draining else timeouts.keep_alive_timeout
+            case Waiting.READER:
+                return timeouts.write_timeout
+            case Waiting.CLOSE:
+                return LINGER_TIMEOUT
+            case Waiting.PROXY_HEADER:
+                return PROXY_HEADER_TIMEOUT
+            case Waiting.APP:
+                return 0.0
+
+    def _begin(self, waiting: Waiting, progress: object, now: float) -> None:
+        self._waiting = waiting
+        self._progress = progress
+        self._since = self._rate_since = now
+        self._rate_bytes = self._wire.body_bytes
+
+    def _check_rate(self, now: float) -> None:
+        """A body that comes drop by drop is progress, and yet holds a place for ever."""
+        timeouts = self._service.timeouts
+        passed = now - self._rate_since
+        if not timeouts.body_timeout or passed < timeouts.body_timeout:
+            return
+        if self._wire.body_bytes - self._rate_bytes < timeouts.body_min_rate * passed:
+            self._wire.refuse(408, f"request body came at under {timeouts.body_min_rate} bytes/s")
+        self._rate_since = now
+        self._rate_bytes = self._wire.body_bytes
+
+    def _expire(self, waiting: Waiting) -> None:
+        log.debug("peer did not get on, closing waited_for=%s", waiting.value)
+        match waiting:
+            case Waiting.HEAD:
+                self._wire.refuse(408, "request head did not come in time")
+            case Waiting.BODY:
+                self._wire.refuse(408, "request body did not come in time")
+            case Waiting.NEXT:
+                # The next request may be on its way: a FIN now is clean, a RST would not be.
+                self._wire.close_idle()
+            case Waiting.FIRST_BYTE:
+                self._transport.close()
+            case _:
+                self.abort()
+
+    def _read_proxy_header(self, data: bytes) -> bytes:
+        """The bytes behind the PROXY header; b"" while it is incomplete or when it is refused."""
+        try:
+            if not self.info.trusted:
+                raise ProxyHeaderError("peer is not in forwarded_allow_ips")
+            header = parse(data)
+        except ProxyHeaderError as error:
+            log.warning("connection closed, PROXY header refused reason=%s", error)
+            self._preface = None
+            self._wire.refuse(400, str(error))
+            return b""
+        if header is None:
+            self._preface = data
+            return b""
+        self._preface = None
+        if header.client is not None and header.server is not None:
+            self.info.client, self.info.server = header.client, header.server
+        return data[header.size :]
+
+
+def _connection_info(transport: asyncio.Transport, service: Service) -> ConnectionInfo:
+    """The addresses of both ends. A unix socket's client has none, and its server is the path."""
+    peer = transport.get_extra_info("peername")
+    own = transport.get_extra_info("sockname")
+    client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+    server: tuple[str, int | None] | None = None
+    if isinstance(own, tuple):
+        server = (str(own[0]), int(own[1]))
+    elif own:
+        server = (os.fsdecode(own), None)
+    return ConnectionInfo(
+        scheme="http",
+        client=client,
+        server=server,
+        trusted=service.trust.includes(client[0] if client else None),
+        root_path=service.root_path,
+        state=service.state,
+    )

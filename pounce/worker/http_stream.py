@@ -1,0 +1,310 @@
+"""One HTTP request as ASGI: what the wire says becomes messages, and messages become calls down.
+
+Knows no HTTP version: the same class serves HTTP/1.1 and HTTP/2.
+
+Source: ASGI 3.0, HTTP & WebSocket specification 2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from pounce.asgi import App, Header, Headers, Message, Scope
+from pounce.worker.sendfile import FileSource, open_descriptor, open_path
+from pounce.worker.service import Peer, Service
+from pounce.worker.wire import RequestHead, ResponseError, Wire
+
+log = logging.getLogger("pounce")
+
+# A send() that never waits would keep every other connection of the worker waiting, since asyncio
+# does not preempt: after so many in a row it gives way once.
+SENDS_IN_A_ROW: Final = 32
+
+
+class ClientDisconnected(OSError):  # noqa: N818  # what happened, not a fault
+    """send() after the peer has left. Not logged when the application lets it pass (ASGI 2.4)."""
+
+
+class Stage(Enum):
+    """Where the response is; the value says which messages are expected next."""
+
+    START = "http.response.start or http.response.early_hint"
+    HELD = "http.response.body, http.response.pathsend or http.response.zerocopysend"
+    BODY = "more http.response.body, http.response.pathsend or http.response.zerocopysend"
+    TRAILERS = "http.response.trailers"
+    DONE = "nothing, the response is complete"
+    GONE = "nothing, the client has left"
+
+
+_START, _HELD, _BODY = Stage.START, Stage.HELD, Stage.BODY
+_TRAILERS, _DONE, _GONE = Stage.TRAILERS, Stage.DONE, Stage.GONE
+
+# Which message may come at which stage; a missing pair is the application's error.
+ALLOWED: Final[Mapping[str, frozenset[Stage]]] = {
+    "http.response.early_hint": frozenset((_START,)),
+    "http.response.start": frozenset((_START,)),
+    "http.response.body": frozenset((_HELD, _BODY)),
+    "http.response.pathsend": frozenset((_HELD, _BODY)),
+    "http.response.zerocopysend": frozenset((_HELD, _BODY)),
+    "http.response.trailers": frozenset((_TRAILERS,)),
+}
+
+
+class HttpStream:
+    """The `Receiver` of one request, and its application's receive() and send().
+
+    Attributes:
+        status: of the response, 0 before there is one.
+        sent: body bytes of the response handed to the wire.
+    """
+
+    __slots__ = (
+        "_body_told",
+        "_changed",
+        "_chunks",
+        "_ended",
+        "_headers",
+        "_late_trailers",
+        "_left",
+        "_peer",
+        "_sends",
+        "_service",
+        "_stage",
+        "_trailers",
+        "_wire",
+        "begun",
+        "head",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, wire: Wire, head: RequestHead, peer: Peer, service: Service) -> None:
+        self._wire = wire
+        self._peer = peer
+        self._service = service
+        self._stage = _START
+        self._chunks: list[bytes] = []
+        self._ended = not head.has_body  # all of the request body is here
+        self._body_told = False  # the application knows that
+        self._left = False  # the client closed its sending side
+        self._changed: asyncio.Event | None = None
+        self._headers: Headers = ()
+        self._trailers = False
+        self._late_trailers: list[Header] = []
+        self._sends = 0
+        self.head = head
+        self.status = 0
+        self.sent = 0
+        self.begun = 0.0
+
+    # What the wire calls.
+
+    def data(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._wake()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def half_closed(self) -> None:
+        self._left = True
+        self._wake()
+
+    def gone(self, reason: str) -> None:
+        if self._stage is not _DONE:
+            self._stage = _GONE
+            self._log_access()
+        self._wake()
+
+    def resumed(self) -> None:
+        self._wake()
+
+    # What the application calls.
+
+    async def receive(self) -> Message:
+        """The next part of the body, then ``http.disconnect`` once the response or client is gone.
+
+        A client that only closes its sending side is told of as gone too, since nothing tells the
+        one from the other before a write fails; send() goes on working for it.
+        """
+        while self._stage is not _DONE and self._stage is not _GONE:
+            if self._chunks:
+                body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+                self._chunks.clear()
+                self._wire.consumed(self.head.stream, len(body))
+                self._body_told = self._ended
+                return {"type": "http.request", "body": body, "more_body": not self._ended}
+            if not self._body_told:
+                if self._ended:
+                    self._body_told = True
+                    return {"type": "http.request", "body": b"", "more_body": False}
+                self._wire.continue_body(self.head.stream)
+            elif self._left:
+                break
+            await self._until_changed()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Takes one message of the response.
+
+        Raises:
+            ClientDisconnected: the peer has left.
+            ResponseError: the message cannot come now, or not like this. Nothing of it is written.
+        """
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self._stage is not _START:
+                raise self._unexpected(kind)
+            self.status = message["status"]
+            headers = message.get("headers", ())
+            self._headers = headers if type(headers) is list else list(headers)
+            self._trailers = message.get("trailers", False)
+            self._stage = _HELD
+        elif kind == "http.response.body":
+            body = message.get("body", b"")
+            more = message.get("more_body", False)
+            end = not (more or self._trailers)
+            if self._stage is _HELD:
+                self._wire.send_head(self.head.stream, self.status, self._headers, body, end=end)
+            elif self._stage is _BODY:
+                self._wire.send_data(self.head.stream, body, end=end)
+            else:
+                raise self._unexpected(kind)
+            self.sent += len(body)
+            if end:
+                self._stage = _DONE
+                self._log_access()
+            else:
+                self._stage = _BODY if more else _TRAILERS
+                self._sends += 1
+                if self._wire.congested or self._sends % SENDS_IN_A_ROW == 0:
+                    await self._give_way()
+        else:
+            await self._send_rare(kind, message)
+
+    async def _send_rare(self, kind: str, message: Message) -> None:
+        if self._stage not in ALLOWED.get(kind, ()):
+            raise self._unexpected(kind)
+        stream = self.head.stream
+        if kind == "http.response.early_hint":
+            links = [(b"link", bytes(link)) for link in message["links"]]
+            self._wire.inform(stream, 103, links)
+        elif kind == "http.response.trailers":
+            self._late_trailers.extend(message.get("headers", ()))
+            if not message.get("more_trailers", False):
+                self._wire.send_trailers(stream, self._late_trailers)
+                self._stage = _DONE
+                self._log_access()
+        elif kind == "http.response.pathsend":
+            await self._send_file(open_path(message["path"]), more=False)
+        else:
+            source = open_descriptor(message["file"], message.get("offset"), message.get("count"))
+            await self._send_file(source, more=message.get("more_body", False))
+
+    async def _send_file(self, source: FileSource, *, more: bool) -> None:
+        """Head first, then the file: by the kernel where the wire allows it, else in pieces."""
+        with source:
+            end = not (more or self._trailers)
+            if self._stage is _HELD:
+                headers = list(self._headers)
+                if end and not any(name.lower() == b"content-length" for name, _ in headers):
+                    headers.append((b"content-length", b"%d" % source.size))
+                self._wire.send_head(self.head.stream, self.status, headers, b"", end=False)
+                self._stage = _BODY
+            if self._wire.sending_file(self.head.stream, source.size):
+                await self._peer.send_file(source)
+                self.sent += source.size
+            else:
+                for piece in source.pieces():
+                    if self._stage is _GONE:
+                        break
+                    self._wire.send_data(self.head.stream, piece, end=False)
+                    self.sent += len(piece)
+                    await self._give_way()
+            if self._stage is _GONE:
+                raise ClientDisconnected("the client left while the file was sent")
+            if end:
+                self._wire.send_data(self.head.stream, b"", end=True)
+                self._stage = _DONE
+                self._log_access()
+            elif not more:
+                self._stage = _TRAILERS
+
+    async def run(self, app: App, scope: Scope) -> None:
+        """Runs the application for this request, and completes or cuts what it left undone."""
+        try:
+            await app(scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self._give_up("was cancelled", None)  # by us, at the end of a drain
+        except BaseException as error:  # a sys.exit() in a handler must not end the worker
+            if not _only_disconnects(error):
+                self._give_up("raised", error)
+        else:
+            if self._stage is not _DONE and self._stage is not _GONE:
+                self._give_up(f"returned, expected {self._stage.value}", None)
+        finally:
+            self._service.request_over(self)
+
+    def _give_up(self, what: str, error: BaseException | None) -> None:
+        """The application will not complete the response: 500 where nothing of it is out yet."""
+        head = self.head
+        if error is not None or self._stage is not _GONE:
+            log.error(
+                "application %s method=%s path=%s",
+                what,
+                head.method,
+                head.target.partition(b"?")[0].decode("ascii"),
+                exc_info=error,
+            )
+        if self._stage is _START or self._stage is _HELD:
+            body = b"Internal Server Error\n"
+            self.status = 500
+            self.sent = len(body)
+            plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+            try:
+                self._wire.send_head(head.stream, 500, plain, body, end=True)
+            except ResponseError:  # the wire has broken the response off already
+                self._wire.reset(head.stream, 0)
+            self._stage = _DONE
+            self._log_access()
+        elif self._stage is not _DONE and self._stage is not _GONE:
+            self._stage = _GONE
+            self._wire.reset(head.stream, 0)
+            self._log_access()
+
+    def _unexpected(self, kind: str) -> Exception:
+        if self._stage is _GONE:
+            return ClientDisconnected("the client has left")
+        return ResponseError(f"{kind!r} was sent, expected {self._stage.value}")
+
+    async def _give_way(self) -> None:
+        """Waits for room in the transport; without need for that, for one turn of the loop."""
+        if not self._wire.congested:
+            await asyncio.sleep(0)
+        while self._wire.congested and self._stage is not _GONE:
+            await self._until_changed()
+
+    async def _until_changed(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+    def _log_access(self) -> None:
+        self._service.response_over(self, self._peer)
+
+
+def _only_disconnects(error: BaseException) -> bool:
+    """Task groups wrap what they pass on, so the disconnect may sit inside a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(ClientDisconnected)[1] is None
+    return isinstance(error, ClientDisconnected)

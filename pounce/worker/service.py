@@ -1,0 +1,193 @@
+"""What all connections of one worker share: application, rules, counters, running requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pounce.access_log import AccessLog
+from pounce.asgi import App, Scope
+from pounce.worker.scope import ConnectionInfo, Trust
+from pounce.worker.stats import Stats
+from pounce.worker.wire.h1_h11 import HeadReader
+from pounce.worker.wire.h1_output import Http1Rules
+
+if TYPE_CHECKING:
+    from pounce.worker.connection import Connection
+    from pounce.worker.http_stream import HttpStream
+    from pounce.worker.sendfile import FileSource
+
+
+log = logging.getLogger("pounce")
+
+# Access lines wait this long to be written together; a line of a killed worker may be lost so.
+FLUSH_DELAY: Final = 0.05  # seconds
+RETRY_DELAY: Final = 0.25  # seconds, when the log's reader does not keep up
+
+
+class Peer(Protocol):
+    """What a stream needs of the connection below its wire."""
+
+    info: ConnectionInfo
+
+    async def send_file(self, source: FileSource) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """When a peer that does not get on is given up; the settings of the same names say more.
+
+    All in seconds, 0 for never; `body_min_rate` in bytes per second.
+    """
+
+    silent_timeout: float = 10.0
+    head_timeout: float = 10.0
+    body_timeout: float = 30.0
+    body_min_rate: int = 240
+    keep_alive_timeout: float = 75.0
+    write_timeout: float = 60.0
+
+
+class Clock:
+    """Seconds of the worker's own running, as of the last sweep.
+
+    Time in which the worker was stopped or blocked is left out, so that nobody's deadline passes
+    while requests that came in time wait unread in the kernel.
+    """
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+
+class Service:
+    """One worker's application and what serves it.
+
+    Attributes:
+        running: the task of each request whose application has not returned. The loop itself holds
+            tasks weakly; one that waits for something only it knows would vanish.
+        connections: all that are open.
+        draining: no connection shall outlive its present request.
+        admit: counts one more connection, or one less; False when that is one too many.
+    """
+
+    __slots__ = (
+        "_flush_due",
+        "access",
+        "admit",
+        "app",
+        "clock",
+        "connections",
+        "draining",
+        "loop",
+        "proxy_protocol",
+        "reader",
+        "root_path",
+        "rules",
+        "running",
+        "state",
+        "stats",
+        "timeouts",
+        "trust",
+    )
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        reader: HeadReader,
+        rules: Http1Rules,
+        timeouts: Timeouts,
+        trust: Trust,
+        access: AccessLog | None = None,
+        admit: Callable[[int], bool] = lambda change: True,
+        proxy_protocol: bool = False,
+        root_path: str = "",
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.app = app
+        self.loop = loop
+        self.reader = reader
+        self.rules = rules
+        self.timeouts = timeouts
+        self.trust = trust
+        self.access = access
+        self.admit = admit
+        self.proxy_protocol = proxy_protocol
+        self.root_path = root_path
+        self.state = {} if state is None else state
+        self.clock = Clock()
+        self.stats = Stats()
+        self.connections: set[Connection] = set()
+        self.running: dict[HttpStream, asyncio.Task[None]] = {}
+        self.draining = False
+        self._flush_due = False
+
+    def start(self, stream: HttpStream, scope: Scope) -> None:
+        """Runs the application for one request, in a task of its own.
+
+        A task per request keeps context variables apart and makes asyncio.current_task() right.
+        """
+        if self.access is not None:
+            stream.begun = self.loop.time()
+        # A name given saves making one up, which costs as much as a small header.
+        self.running[stream] = asyncio.Task(
+            stream.run(self.app, scope), loop=self.loop, name="request"
+        )
+
+    def request_over(self, stream: HttpStream) -> None:
+        """The application has returned."""
+        del self.running[stream]
+
+    def response_over(self, stream: HttpStream, peer: Peer) -> None:
+        """The response is written, or never will be."""
+        self.stats.requests += 1
+        if self.access is not None:
+            if not self._flush_due:
+                self._flush_later(FLUSH_DELAY)
+            head = stream.head
+            self.access.add(
+                client=peer.info.client,
+                method=head.method,
+                target=head.target,
+                version=head.version,
+                status=stream.status,
+                size=stream.sent,
+                duration=self.loop.time() - stream.begun,
+            )
+
+    def refused(self, status: int, peer: Peer) -> None:
+        """A request was answered with an error of ours, before any application saw it."""
+        self.stats.requests += 1
+        if self.access is not None:
+            self._flush_later(FLUSH_DELAY)
+            self.access.add(
+                client=peer.info.client,
+                method="-",
+                target=b"-",
+                version="1.1",
+                status=status,
+                size=0,
+                duration=0.0,
+            )
+
+    def flush_access(self) -> None:
+        """Writes the access lines held; called by itself soon after each."""
+        self._flush_due = False
+        if self.access is None:
+            return
+        dropped = self.access.writer.flush()
+        if dropped:
+            log.warning("access log was not taken, lines were dropped lines=%d", dropped)
+        if self.access.writer.holding:
+            self._flush_later(RETRY_DELAY)
+
+    def _flush_later(self, delay: float) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self.loop.call_later(delay, self.flush_access)
