@@ -11,9 +11,9 @@ from pounce.worker.wire.h1_request import split_fields
 class HttptoolsReader:
     """Splits heads into fields with llhttp. One serves all connections: a head is read in one go.
 
-    The checks are not llhttp's: it knows a fixed list of methods, takes a tab at the end of a value
-    for part of it, and ends the message at the head of any Upgrade. What it refuses after our own
-    checks is therefore split here by hand, and judged by them alone.
+    The checks are not llhttp's: it knows a fixed list of methods, takes white space at the end of
+    a value for part of it, and ends the message at the head of any Upgrade. What it refuses after
+    our own checks is therefore split here by hand, and judged by them alone.
     """
 
     __slots__ = ("_complete", "_headers", "_parser")
@@ -37,8 +37,6 @@ class HttptoolsReader:
         else:
             if not self._complete:  # it waits for a body, which is not its to read
                 self._new_parser()
-        if b"\t" in head:
-            return [(name, value.strip(b" \t")) for name, value in headers]
         return headers
 
     def _new_parser(self) -> None:
@@ -47,7 +45,8 @@ class HttptoolsReader:
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        # llhttp leaves white space behind a value. A strip costs less than looking whether to.
+        self._headers.append((name.lower(), value.strip(b" \t")))
 
     def on_message_complete(self) -> None:
         self._complete = True

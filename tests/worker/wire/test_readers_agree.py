@@ -20,11 +20,18 @@ from tests.support.corpus import load
 from tests.support.wire import READERS, Recorder, make_wire
 
 SMALL: Final = 600  # bytes; the corpus' long cases are about limits, which no mutation finds
-SEEDS: Final = [
-    case.raw + case.later
-    for case in load("http1/accept") + load("http1/refuse")
-    if len(case.raw) < SMALL and not case.limits and case.answering == "at the end"
-]
+
+
+def seeds(folder: str) -> list[bytes]:
+    return [
+        case.raw + case.later
+        for case in load(folder)
+        if len(case.raw) < SMALL and not case.limits and case.answering == "at the end"
+    ]
+
+
+# A change to a good request is more often a new thing than one to a bad request.
+SEEDS: Final = 8 * seeds("http1/accept") + seeds("http1/refuse")
 # Bytes and pieces on which parsers have disagreed before.
 PIECES: Final = [
     *(b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\x00", b" ", b"\t", b"\x0b", b"\x0c", b":"),
@@ -85,9 +92,9 @@ def mutate(data: bytes, moves: list[Move]) -> bytes:
 
 @st.composite
 def mutants(draw: st.DrawFn) -> bytes:
-    """Up to two requests of the corpus in a row, changed in up to four places."""
-    seeds = draw(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=2))
-    return mutate(b"".join(seeds), draw(st.lists(MOVES, max_size=4)))
+    """Up to two requests of the corpus in a row, changed in up to three places."""
+    chosen = draw(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=2))
+    return mutate(b"".join(chosen), draw(st.lists(MOVES, max_size=3)))
 
 
 def run(reader: str, pieces: list[bytes]) -> Recorder:
@@ -123,10 +130,11 @@ def test_both_readers_give_one_verdict_however_the_bytes_arrive(
         assert one.refusals == other.refusals
         assert one.closed == other.closed
 
-    # An error may be noticed before the end of the head it is in, and then be another one.
+    # An error may be noticed before the end of the head it is in, and then be another one; and a
+    # close need not linger where the rest has not come yet.
     assert requests(whole) == requests(split)
     assert len(whole.refusals) == len(split.refusals)
-    assert whole.closed == split.closed
+    assert bool(whole.closed) == bool(split.closed)
 
 
 @settings(max_examples=500, deadline=None)
