@@ -22,6 +22,8 @@ from pounce.settings import did_you_mean
 
 TARGET: Final = re.compile(r"(\w+(?:\.\w+)*)(?::(\w+(?:\.\w+)*)(\(\))?)?")
 
+HERE: Final = os.path.dirname(__file__)
+
 # Where run() puts an application that is given as an object; workers get it by fork.
 GIVEN_TARGET: Final = "pounce.app:given"
 given: App | None = None
@@ -59,7 +61,7 @@ def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
 
 
 def application_traceback(error: BaseException) -> str:
-    """The traceback of `error` without the frames of the import machinery and of this loader."""
+    """The traceback of `error` without the frames of the import machinery and of pounce itself."""
     whole = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None
     parts, seen = [whole], set()
@@ -74,7 +76,10 @@ def application_traceback(error: BaseException) -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename in (__file__, importlib.__file__) or filename.startswith("<frozen importlib")
+    folder, name = os.path.split(filename)
+    if folder.startswith(HERE):
+        return not name.startswith("demo")  # an application that happens to live here
+    return filename == importlib.__file__ or filename.startswith("<frozen importlib")
 
 
 def _how_to_write(target: str) -> str:
@@ -259,9 +264,10 @@ def _takes(callee: Any, count: int) -> bool | None:
 
 def _signature(callee: Any) -> str:
     try:
-        return str(inspect.signature(callee))
+        text = str(inspect.signature(callee))
     except (TypeError, ValueError):
         return "(...)"
+    return text if len(text) <= 60 else "(...)"
 
 
 def _a(thing: object) -> str:

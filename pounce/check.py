@@ -6,6 +6,7 @@ and a hang is ended in time.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,12 +15,13 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
 from pounce import log as logs
 from pounce.app import load_app
+from pounce.asgi import App
 from pounce.config import SETTINGS, Config
 from pounce.errors import (
     EXIT_CRASH,
@@ -34,6 +36,8 @@ from pounce.listeners import open_listeners
 from pounce.serve import addresses_of, banner, need_extras
 from pounce.sources import Resolved
 from pounce.supervisor import process
+from pounce.worker.lifespan import Lifespan
+from pounce.worker.main import new_loop
 
 # What the child says at the end of each stage; the last of them ends the check.
 IMPORTED: Final = "imported"
@@ -71,9 +75,10 @@ def check(resolved: Resolved) -> int:
         note = str(error)
     title, *rest = banner(config, names)
     click.echo("\n".join([title.partition(" pid=")[0].replace("serves", "would serve"), *rest]))
-    for name, origin in resolved.origins.items():
-        value = SETTINGS[name].shown(getattr(config, name))
-        click.echo(f"setting {name} = {value} (from {origin})")
+    for name, one in SETTINGS.items():
+        if name in resolved.origins:
+            value = one.shown(getattr(config, name))
+            click.echo(f"setting {name} = {value} (from {resolved.origins[name]})")
     if note:
         click.echo(f"note: {note}")
     try_out(config)
@@ -163,8 +168,10 @@ class _Child:
             os.close(self.pipe)
             os.kill(self.pid, signal.SIGKILL)
             ended = process.decode(*os.waitpid(self.pid, 0))
-            self.ended = f"was ended by {ended.signal}" if ended.signal else (
-                f"exited with status {ended.status} on its own"
+            self.ended = (
+                f"was ended by {ended.signal}"
+                if ended.signal
+                else (f"exited with status {ended.status} on its own")
             )
         return self.ended
 
@@ -176,7 +183,8 @@ def _child(config: Config, pipe: int) -> int:
     try:
         app = load_app(config.app, factory=config.factory, app_dir=config.app_dir)
         say(IMPORTED)
-        _live(app, config, lambda: say(STARTED))
+        with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:
+            runner.run(_live(app, config.lifespan, lambda: say(STARTED)))
     except PounceError as error:
         text = getattr(error, "traceback", "")
         say(FAILED, code=error.exit_code, why=str(error), traceback=text)
@@ -187,3 +195,10 @@ def _child(config: Config, pipe: int) -> int:
         return EXIT_CRASH
     say(STOPPED)
     return EXIT_OK
+
+
+async def _live(app: App, mode: str, started: Callable[[], None]) -> None:
+    lifespan = Lifespan(app, mode=cast(Any, mode))
+    await lifespan.start()
+    started()
+    await lifespan.stop()

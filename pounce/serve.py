@@ -26,6 +26,7 @@ from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
 from pounce.sources import from_table, resolve
 from pounce.supervisor.runner import Runner
+from pounce.worker.main import run as run_worker
 
 log = logging.getLogger(logs.LOGGER)
 
@@ -46,8 +47,6 @@ def serve(
     Raises:
         PounceError: it cannot be served; nothing was forked.
     """
-    from pounce.worker.main import run as run_worker
-
     logs.set_up(
         level=config.log_level,
         form=config.log_format,
@@ -116,18 +115,24 @@ def addresses_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Ite
 
 def banner(config: Config, names: Sequence[str]) -> list[str]:
     """The few lines a start begins with. `names` are the addresses that are really bound."""
-    loop = config.loop
-    parser = config.http
+    loop, parser = config.loop, config.http
     if loop == "auto":
         loop = "uvloop" if _is_installed("uvloop") else "asyncio"
     if parser == "auto":
         parser = "httptools" if _is_installed("httptools") else "h11"
     return [
-        f"pounce {__version__} serves {config.app} pid={os.getpid()} "
+        f"pounce {__version__} serves {name_of(config)} pid={os.getpid()} "
         f"python={platform.python_version()}",
         *(f"address {url_of(name)}" for name in names),
         f"workers={config.workers} loop={loop} http={parser}",
     ]
+
+
+def name_of(config: Config) -> str:
+    """The application as its user knows it."""
+    if config.app == pounce.app.GIVEN_TARGET:
+        return f"an object of the calling program ({type(pounce.app.given).__name__})"
+    return config.app
 
 
 def url_of(name: str) -> str:

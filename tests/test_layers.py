@@ -24,8 +24,11 @@ PURE = [
         "sources.py",
         "supervisor/orders.py",
         "supervisor/stages.py",
+        "supervisor/orders.py",
+        "supervisor/stages.py",
         "supervisor/state.py",
         "worker/lifecycle.py",
+        "worker/proxy_header.py",
         "worker/scope.py",
         "worker/stats.py",
     )

@@ -150,11 +150,11 @@ def test_only_a_terminal_gets_colours_and_only_if_it_wants_them(
     monkeypatch.setenv("TERM", "xterm")
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "stderr", stream())
+    terminal = stream()
+    monkeypatch.setattr(sys, "stderr", terminal)
     logs.set_up(level="info", form="text")
     logging.getLogger("pounce").error("text")
-    written = sys.stderr.getvalue()  # type: ignore[attr-defined]
-    assert ("\x1b[31merror" in written) == coloured
+    assert ("\x1b[31merror" in terminal.getvalue()) == coloured
 
 
 class Broken(io.StringIO):
