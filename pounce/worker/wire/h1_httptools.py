@@ -37,11 +37,14 @@ class HttptoolsReader:
         else:
             if not self._complete:  # it waits for a body, which is not its to read
                 self._new_parser()
+                if not headers:  # or it took nothing in: the head before said "close"
+                    return split_fields(head)
         return headers
 
     def _new_parser(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
-        # Else the next head after a "Connection: close" of another connection would be refused.
+        # After a "Connection: close" llhttp refuses the next head, here another connection's. So it
+        # is passed over in silence, which costs no exception; read() sees that and splits it.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def on_header(self, name: bytes, value: bytes) -> None:
