@@ -11,6 +11,8 @@ from tests.support.wire import READERS, WHOLE, Recorder, feed, make_wire
 ACCEPT = load("http1/accept")
 REFUSE = load("http1/refuse")
 STEPS = (WHOLE, 1, 7)
+# One for all cases, as a worker has one for all connections: no head may leave a trace in it.
+SHARED = {name: reader() for name, reader in READERS.items()}
 
 # Sent behind a case. Whoever lost count of the bytes takes it for a request, or does not see it.
 STRANGER = b"GET /stranger HTTP/1.1\r\nHost: stranger\r\n\r\n"
@@ -19,7 +21,7 @@ STRANGER_LINE = "GET /stranger 1.1"
 
 def run(case: Case, reader: str, step: int, behind: bytes = b"") -> Recorder:
     recorder = make_wire(
-        READERS[reader](),
+        SHARED[reader],
         answering=case.answering,
         limits=Limits(**case.limits),
         websockets=case.websockets,
