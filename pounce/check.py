@@ -33,7 +33,7 @@ from pounce.errors import (
     PounceError,
 )
 from pounce.listeners import open_listeners
-from pounce.serve import addresses_of, banner, need_extras
+from pounce.serve import addresses_of, banner, need_access_log, need_extras
 from pounce.sources import Resolved
 from pounce.supervisor import process
 from pounce.worker.lifespan import Lifespan
@@ -60,6 +60,7 @@ def check(resolved: Resolved) -> int:
         origin=resolved.origin("log_config"),
     )
     need_extras(config, resolved.origins)
+    need_access_log(config, resolved.origins)
     addresses = list(addresses_of(config, resolved.origins))
     names = list(config.addresses)
     note = ""

@@ -113,7 +113,12 @@ def _read_toml(path: Path) -> dict[str, Any] | None:
 
 
 def need_app(resolved: Resolved) -> None:
-    if not resolved.config.app:
+    """Refuse to go on without an application, or with a command's name mistyped in its place."""
+    app = resolved.config.app
+    commands = [name for name in pounce.commands if name != DEFAULT_COMMAND]
+    if ":" not in app and (hint := did_you_mean(app, commands, form="pounce {}")):
+        raise UsageError(f"{app} is neither a command nor module:attribute{hint}")
+    if not app:
         raise UsageError(
             "no application given; name it as an argument (pounce main:app), in POUNCE_APP, or as "
             'app = "main:app" in pounce.toml or [tool.pounce] of pyproject.toml; '

@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import platform
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from pounce import log as logs
 from pounce.addresses import Address, parse_address
 from pounce.asgi import App
 from pounce.config import Config
-from pounce.errors import ExtraMissing, UsageError
+from pounce.errors import ConfigError, ExtraMissing, UsageError
 from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
 from pounce.sources import from_table, resolve
@@ -56,6 +57,7 @@ def serve(
     for warning in warnings:
         log.warning("%s", warning)
     need_extras(config, origins)
+    need_access_log(config, origins)
     listeners = open_listeners(
         list(addresses_of(config, origins)),
         slots=config.workers,
@@ -79,6 +81,8 @@ def serve(
 
 def run(app: str | App, settings: Mapping[str, Any]) -> None:
     """What pounce.run() does; see there."""
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("pounce.run() was called in a thread; only the main one gets signals")
     if isinstance(app, str):
         target = app
     elif settings.get("reload"):
@@ -104,6 +108,31 @@ def need_extras(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None
         if value in ("uvloop", "httptools") and not _is_installed(value):
             what = f"{name} {value} (from {origins.get(name, 'Config')})"
             raise ExtraMissing(what, library=value, extra="fast")
+
+
+def need_access_log(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
+    """Refuse an access log that cannot be written, before a worker would die of it. Makes no file.
+
+    Raises:
+        ConfigError: says why the file cannot be written.
+    """
+    path = Path(config.access_log_file)
+    if not config.access_log or config.access_log_file == "-":
+        return
+    if path.is_dir():
+        reason = "it is a directory"
+    elif not path.exists() and not path.parent.is_dir():
+        reason = f"there is no directory {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "not permitted"
+    else:
+        return
+    raise ConfigError(
+        "access_log_file",
+        config.access_log_file,
+        origin=origins.get("access_log_file", "Config"),
+        want=f"a file that can be written ({reason})",
+    )
 
 
 def addresses_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Iterator[Address]:

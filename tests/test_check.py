@@ -82,6 +82,7 @@ def test_check_does_not_disturb_a_server_on_a_unix_socket(here: Path) -> None:
             6,
             "the process that tried main:leaving exited with status 9 on its own",
         ),
+        (["main:app", "--access-log-file", "no/x"], 2, "access_log_file is 'no/x'"),
         (["main:app", "--workers", "x"], 2, "workers is 'x' (from --workers)"),
     ],
 )

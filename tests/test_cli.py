@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,17 @@ def test_the_settings_page_is_up_to_date() -> None:
             ["main:app", "--host", "a b"],
             "bind is 'a b:8000' (from --host); it must be "
             "host:port, [address]:port, :port, unix:/path or fd://number",
+        ),
+        (["chek"], "chek is neither a command nor module:attribute; did you mean pounce check?"),
+        (
+            ["main:app", "--access-log-file", "no/where.log"],
+            "access_log_file is 'no/where.log' (from --access-log-file); it must be "
+            "a file that can be written (there is no directory no)",
+        ),
+        (
+            ["main:app", "--access-log-file", "."],
+            "access_log_file is '.' (from --access-log-file); it must be "
+            "a file that can be written (it is a directory)",
         ),
         (
             ["main:app", "--log-config", "no.json"],
@@ -290,6 +302,11 @@ def test_an_object_given_to_run_cannot_be_reloaded() -> None:
         pounce.run(app, reload=True)
     with pytest.raises(UsageError, match="worker is not a setting"):
         pounce.run(app, worker=3)
+
+
+def test_run_is_refused_in_a_thread_which_would_never_hear_of_a_signal() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="only the main one"):
+        pool.submit(pounce.run, "main:app").result()
 
 
 def test_an_applications_traceback_is_printed_above_the_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -17,7 +18,8 @@ import pytest
 
 from pounce import __version__
 from pounce.config import Config
-from pounce.serve import addresses_of, banner, url_of
+from pounce.errors import ConfigError
+from pounce.serve import addresses_of, banner, need_access_log, url_of
 from tests.support.command import environment, move_to, run
 
 SERVING = re.compile(r"serving on 127\.0\.0\.1:(\d+) ")
@@ -174,6 +176,21 @@ def test_the_banner_names_every_address_as_something_to_click_on() -> None:
         "address unix:/x",
         "workers=1 loop=asyncio http=h11",
     ]
+
+
+def test_an_access_log_that_can_be_written_is_not_made_before_it_is_needed(here: Path) -> None:
+    need_access_log(Config(access_log_file="new.log"))
+    assert not (here / "new.log").exists()
+    (here / "old.log").touch()
+    need_access_log(Config(access_log_file="old.log"))
+    need_access_log(Config(access_log_file="no/where.log", access_log=False))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_access_log_that_may_not_be_written_is_refused(here: Path) -> None:
+    (here / "old.log").touch(0o400)
+    with pytest.raises(ConfigError, match="not permitted"):
+        need_access_log(Config(access_log_file="old.log"))
 
 
 def test_every_address_is_parsed_before_any_is_opened() -> None:
