@@ -10,7 +10,7 @@ from tests.support.wire import READERS, WHOLE, Recorder, feed, make_wire
 
 ACCEPT = load("http1/accept")
 REFUSE = load("http1/refuse")
-STEPS = (WHOLE, 1, 7)
+STEPS = (WHOLE, 1, 3, 7)  # of 3 bytes: a find() without success is len(data) - 4
 # One for all cases, as a worker has one for all connections: no head may leave a trace in it.
 SHARED = {name: reader() for name, reader in READERS.items()}
 
