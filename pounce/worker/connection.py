@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from pounce.worker.http_stream import HttpStream
 from pounce.worker.proxy_header import ProxyHeaderError, parse
-from pounce.worker.scope import ConnectionInfo, http_scope
+from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSender, FileSource
 from pounce.worker.service import Service
 from pounce.worker.wire import Receiver, RequestHead
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
     def open(self, head: RequestHead) -> Receiver:
         service = self._service
         stream = HttpStream(self._wire, head, self, service)
-        service.start(stream, http_scope(head, self.info, service.trust))
+        service.start(stream, self.info.http_scope(head, service.trust))
         return stream
 
     def refused(self, status: int, reason: str) -> None:
@@ -302,7 +302,7 @@ class Connection(asyncio.Protocol):
             return b""
         self._preface = None
         if header.client is not None and header.server is not None:
-            self.info.client, self.info.server = header.client, header.server
+            self.info.set_addresses(header.client, header.server)
         return data[header.size :]
 
 

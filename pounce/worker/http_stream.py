@@ -40,6 +40,15 @@ class Stage(Enum):
     GONE = "nothing, the client has left"
 
 
+class Body(Enum):
+    """Where the request's body is."""
+
+    COMING = "more is to come"
+    WHOLE = "all is here, and the application does not know yet"
+    TOLD = "the application was told that it is whole"
+
+
+_COMING, _WHOLE, _TOLD = Body.COMING, Body.WHOLE, Body.TOLD
 _START, _HELD, _BODY = Stage.START, Stage.HELD, Stage.BODY
 _TRAILERS, _DONE, _GONE = Stage.TRAILERS, Stage.DONE, Stage.GONE
 
@@ -63,12 +72,10 @@ class HttpStream:
     """
 
     __slots__ = (
-        "_body_told",
+        "_body",
         "_changed",
         "_chunks",
-        "_ended",
         "_headers",
-        "_late_trailers",
         "_left",
         "_peer",
         "_sends",
@@ -87,28 +94,26 @@ class HttpStream:
         self._peer = peer
         self._service = service
         self._stage = _START
-        self._chunks: list[bytes] = []
-        self._ended = not head.has_body  # all of the request body is here
-        self._body_told = False  # the application knows that
+        self._body = _COMING if head[5] else _WHOLE  # has_body
+        self._chunks: list[bytes] | None = None  # of the body, not yet received
         self._left = False  # the client closed its sending side
         self._changed: asyncio.Event | None = None
-        self._headers: Headers = ()
-        self._trailers = False
-        self._late_trailers: list[Header] = []
-        self._sends = 0
         self.head = head
+        self.begun = 0.0
         self.status = 0
         self.sent = 0
-        self.begun = 0.0
 
     # What the wire calls.
 
     def data(self, data: bytes) -> None:
-        self._chunks.append(data)
+        if self._chunks is None:
+            self._chunks = [data]
+        else:
+            self._chunks.append(data)
         self._wake()
 
     def end(self) -> None:
-        self._ended = True
+        self._body = _WHOLE
         self._wake()
 
     def half_closed(self) -> None:
@@ -135,14 +140,16 @@ class HttpStream:
         while self._stage is not _DONE and self._stage is not _GONE:
             if self._chunks:
                 body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-                self._chunks.clear()
+                self._chunks = None
                 self._wire.consumed(self.head.stream, len(body))
-                self._body_told = self._ended
-                return {"type": "http.request", "body": body, "more_body": not self._ended}
-            if not self._body_told:
-                if self._ended:
-                    self._body_told = True
-                    return {"type": "http.request", "body": b"", "more_body": False}
+                more = self._body is _COMING
+                if not more:
+                    self._body = _TOLD
+                return {"type": "http.request", "body": body, "more_body": more}
+            if self._body is _WHOLE:
+                self._body = _TOLD
+                return {"type": "http.request", "body": b"", "more_body": False}
+            if self._body is _COMING:
                 self._wire.continue_body(self.head.stream)
             elif self._left:
                 break
@@ -162,13 +169,14 @@ class HttpStream:
                 raise self._unexpected(kind)
             self.status = message["status"]
             headers = message.get("headers", ())
-            self._headers = headers if type(headers) is list else list(headers)
-            self._trailers = message.get("trailers", False)
+            self._headers: Headers = headers if type(headers) is list else list(headers)
+            self._trailers: list[Header] | None = [] if message.get("trailers") else None
+            self._sends = 0
             self._stage = _HELD
         elif kind == "http.response.body":
             body = message.get("body", b"")
             more = message.get("more_body", False)
-            end = not (more or self._trailers)
+            end = not more and self._trailers is None
             if self._stage is _HELD:
                 self._wire.send_head(self.head.stream, self.status, self._headers, body, end=end)
             elif self._stage is _BODY:
@@ -195,9 +203,10 @@ class HttpStream:
             links = [(b"link", bytes(link)) for link in message["links"]]
             self._wire.inform(stream, 103, links)
         elif kind == "http.response.trailers":
-            self._late_trailers.extend(message.get("headers", ()))
+            assert self._trailers is not None  # or this stage would not be
+            self._trailers.extend(message.get("headers", ()))
             if not message.get("more_trailers", False):
-                self._wire.send_trailers(stream, self._late_trailers)
+                self._wire.send_trailers(stream, self._trailers)
                 self._stage = _DONE
                 self._log_access()
         elif kind == "http.response.pathsend":
@@ -209,7 +218,7 @@ class HttpStream:
     async def _send_file(self, source: FileSource, *, more: bool) -> None:
         """Head first, then the file: by the kernel where the wire allows it, else in pieces."""
         with source:
-            end = not (more or self._trailers)
+            end = not more and self._trailers is None
             if self._stage is _HELD:
                 headers = list(self._headers)
                 if end and not any(name.lower() == b"content-length" for name, _ in headers):

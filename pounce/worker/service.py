@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import Task
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pounce.access_log import AccessLog
@@ -134,11 +136,9 @@ class Service:
         A task per request keeps context variables apart and makes asyncio.current_task() right.
         """
         if self.access is not None:
-            stream.begun = self.loop.time()
+            stream.begun = monotonic()
         # A name given saves making one up, which costs as much as a small header.
-        self.running[stream] = asyncio.Task(
-            stream.run(self.app, scope), loop=self.loop, name="request"
-        )
+        self.running[stream] = Task(stream.run(self.app, scope), loop=self.loop, name="request")
 
     def request_over(self, stream: HttpStream) -> None:
         """The application has returned."""
@@ -158,7 +158,7 @@ class Service:
                 version=head.version,
                 status=stream.status,
                 size=stream.sent,
-                duration=self.loop.time() - stream.begun,
+                duration=monotonic() - stream.begun,
             )
 
     def refused(self, status: int, peer: Peer) -> None:

@@ -172,21 +172,15 @@ class Http1Output:
         length = -1
         fields: ResponseFields | None = None
         for field in headers:
-            name, value = field
-            line = known_line((name, value))
+            line = known_line(field) if type(field) is tuple else None
             if line is None:
-                if (
-                    name == b"content-length"
-                    and length < 0
-                    and fields is None
-                    and value.isdigit()
-                    and len(value) <= 18
-                ):
+                name, value = field
+                if name == b"content-length" and length < 0 and fields is None and value.isdigit():
                     length = int(value)
                     continue
                 if fields is None:
                     fields = ResponseFields(length=length)
-                line = field_line((name, value), fields)
+                line = known_line((name, value)) or field_line((name, value), fields)
             lines.append(line)
         rules = self._rules
         if fields is None:
