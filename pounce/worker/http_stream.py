@@ -123,7 +123,7 @@ class HttpStream:
     def gone(self, reason: str) -> None:
         if self._stage is not _DONE:
             self._stage = _GONE
-            self._log_access()
+            self._service.response_over(self, self._peer)
         self._wake()
 
     def resumed(self) -> None:
@@ -186,7 +186,7 @@ class HttpStream:
             self.sent += len(body)
             if end:
                 self._stage = _DONE
-                self._log_access()
+                self._service.response_over(self, self._peer)
             else:
                 self._stage = _BODY if more else _TRAILERS
                 self._sends += 1
@@ -208,7 +208,7 @@ class HttpStream:
             if not message.get("more_trailers", False):
                 self._wire.send_trailers(stream, self._trailers)
                 self._stage = _DONE
-                self._log_access()
+                self._service.response_over(self, self._peer)
         elif kind == "http.response.pathsend":
             await self._send_file(open_path(message["path"]), more=False)
         else:
@@ -240,7 +240,7 @@ class HttpStream:
             if end:
                 self._wire.send_data(self.head.stream, b"", end=True)
                 self._stage = _DONE
-                self._log_access()
+                self._service.response_over(self, self._peer)
             elif not more:
                 self._stage = _TRAILERS
 
@@ -257,7 +257,7 @@ class HttpStream:
             if self._stage is not _DONE and self._stage is not _GONE:
                 self._give_up(f"returned, expected {self._stage.value}", None)
         finally:
-            self._service.request_over(self)
+            del self._service.running[self]
 
     def _give_up(self, what: str, error: BaseException | None) -> None:
         """The application will not complete the response: 500 where nothing of it is out yet."""
@@ -280,11 +280,11 @@ class HttpStream:
             except ResponseError:  # the wire has broken the response off already
                 self._wire.reset(head.stream, 0)
             self._stage = _DONE
-            self._log_access()
+            self._service.response_over(self, self._peer)
         elif self._stage is not _DONE and self._stage is not _GONE:
             self._stage = _GONE
             self._wire.reset(head.stream, 0)
-            self._log_access()
+            self._service.response_over(self, self._peer)
 
     def _unexpected(self, kind: str) -> Exception:
         if self._stage is _GONE:
@@ -307,9 +307,6 @@ class HttpStream:
     def _wake(self) -> None:
         if self._changed is not None:
             self._changed.set()
-
-    def _log_access(self) -> None:
-        self._service.response_over(self, self._peer)
 
 
 def _only_disconnects(error: BaseException) -> bool:

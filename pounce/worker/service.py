@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Task
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pounce.access_log import AccessLog
-from pounce.asgi import App, Scope
+from pounce.asgi import App
 from pounce.worker.scope import ConnectionInfo, Trust
 from pounce.worker.stats import Stats
 from pounce.worker.wire.h1_h11 import HeadReader
@@ -129,20 +128,6 @@ class Service:
         self.running: dict[HttpStream, asyncio.Task[None]] = {}
         self.draining = False
         self._flush_due = False
-
-    def start(self, stream: HttpStream, scope: Scope) -> None:
-        """Runs the application for one request, in a task of its own.
-
-        A task per request keeps context variables apart and makes asyncio.current_task() right.
-        """
-        if self.access is not None:
-            stream.begun = monotonic()
-        # A name given saves making one up, which costs as much as a small header.
-        self.running[stream] = Task(stream.run(self.app, scope), loop=self.loop, name="request")
-
-    def request_over(self, stream: HttpStream) -> None:
-        """The application has returned."""
-        del self.running[stream]
 
     def response_over(self, stream: HttpStream, peer: Peer) -> None:
         """The response is written, or never will be."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import Enum
 from typing import Final
 
-from pounce.asgi import Header, Headers
+from pounce.asgi import Headers
 from pounce.worker.wire import Receiver, RequestHead, ResponseError, Sink
 from pounce.worker.wire.chunked import ChunkedDecoder
 from pounce.worker.wire.h1_h11 import HeadReader
-from pounce.worker.wire.h1_output import Http1Output, Http1Rules, Writing
+from pounce.worker.wire.h1_output import Http1Output, Http1Rules
 from pounce.worker.wire.h1_request import (
     CHUNKED,
     HEAD,
@@ -28,7 +27,9 @@ from pounce.worker.wire.h1_request import (
     diagnose,
     quick_facts,
     split_target,
+    with_host,
 )
+from pounce.worker.wire.h1_states import Reading, Writing
 
 # Body bytes held for an application that has not asked for them; reading pauses above the first
 # and goes on below the second.
@@ -44,17 +45,6 @@ BLANK_LINES_LIMIT: Final = 8
 CR: Final = 13
 SLASH: Final = 47
 BLANK_LINES: Final = re.compile(rb"(?:\r\n)*")
-
-
-class Reading(Enum):
-    """What the next bytes from the peer are."""
-
-    HEAD = "a request's head"
-    FIXED = "a body of known length"
-    CHUNKED = "a chunked body"
-    COMPLETE = "the next request's, held until this one is answered"
-    TUNNEL = "the tunnel's"
-    IGNORED = "dropped: the connection is closing"
 
 
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
@@ -85,7 +75,6 @@ class Http1Wire(Http1Output):
         "_receiver",
         "_unread",
         "body_bytes",
-        "reading",
         "requests",
     )
 
@@ -102,7 +91,6 @@ class Http1Wire(Http1Output):
         self._blank_lines = 0
         self._parsing = False
         self._paused = False
-        self.reading = _HEAD
         self.requests = 0
         self.body_bytes = 0
 
@@ -253,7 +241,7 @@ class Http1Wire(Http1Output):
         self._blank_lines += size // 2
         if self._blank_lines > BLANK_LINES_LIMIT:
             raise Refusal(400, "empty lines in place of a request")
-        if size < len(data):
+        if size < len(data) and data[size] != CR:
             self._blank_lines = 0
         return data[size:]
 
@@ -278,7 +266,7 @@ class Http1Wire(Http1Output):
         if target[0] != SLASH or method == b"CONNECT":
             target, authority = split_target(target, method)
             if authority:
-                headers = _with_host(headers, authority)
+                headers = with_host(headers, authority)
         if length > rules.limits.max_body_size > 0:
             raise Refusal(413, f"request body over {rules.limits.max_body_size} bytes")
         stream = self.requests = self.requests + 1
@@ -361,7 +349,9 @@ class Http1Wire(Http1Output):
         if self._close:
             self._finish(linger=self.reading is not _COMPLETE or bool(self._buffer))
         elif self.reading is _COMPLETE:
-            self._next()
+            self.reading = _HEAD
+            if self._buffer or self._paused:
+                self._next()
         else:  # the rest of the body is on its way: drop it and keep the connection
             self._unread = 0
             if self._paused:
@@ -416,9 +406,3 @@ class Http1Wire(Http1Output):
             self.reading = _IGNORED
             self.writing = _IDLE
             self._sink.abort()
-
-
-def _with_host(headers: list[Header], authority: bytes) -> list[Header]:
-    """The authority of an absolute-form target replaces Host (RFC 9112 §3.2.2)."""
-    rest = [field for field in headers if field[0] != b"host"]
-    return [(b"host", authority), *rest]

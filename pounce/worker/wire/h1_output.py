@@ -7,12 +7,11 @@ the next request may be read is decided in h1.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Final
 
 from pounce.asgi import Headers
 from pounce.worker.wire import ResponseError, Sink
-from pounce.worker.wire.h1_request import Limits, Refusal
+from pounce.worker.wire.h1_request import CONTENT_LENGTH, Limits, Refusal
 from pounce.worker.wire.h1_response import (
     STATUS_LINES,
     ResponseFields,
@@ -21,25 +20,16 @@ from pounce.worker.wire.h1_response import (
     status_line,
     trailer_lines,
 )
+from pounce.worker.wire.h1_states import Reading, Writing
 
 # Up to here head and body are joined into one buffer; copying more costs more than a second buffer.
 JOIN_LIMIT: Final = 32 * 1024
 
 
-class Writing(Enum):
-    """What the application owes."""
-
-    IDLE = "nothing"
-    DUE = "the response's head"
-    FIXED = "body bytes up to the content-length"
-    CHUNKED = "chunks"
-    UNTIL_CLOSE = "body bytes, ended by closing (HTTP/1.0)"
-    BODILESS = "the end of a response that has no body on the wire"
-
-
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
 _IDLE, _DUE, _FIXED, _CHUNKED = Writing.IDLE, Writing.DUE, Writing.FIXED, Writing.CHUNKED
 _UNTIL_CLOSE, _BODILESS = Writing.UNTIL_CLOSE, Writing.BODILESS
+_COMPLETE = Reading.COMPLETE
 
 
 class Http1Rules:
@@ -97,6 +87,7 @@ class Http1Output:
         "_write",
         "congested",
         "draining",
+        "reading",
         "writing",
     )
 
@@ -111,6 +102,7 @@ class Http1Output:
         self._http11 = True
         self.congested = False
         self.draining = False
+        self.reading = Reading.HEAD
         self.writing = _IDLE
 
     def _response_done(self) -> None:
@@ -175,7 +167,12 @@ class Http1Output:
             line = known_line(field) if type(field) is tuple else None
             if line is None:
                 name, value = field
-                if name == b"content-length" and length < 0 and fields is None and value.isdigit():
+                if (
+                    name == b"content-length"
+                    and length < 0
+                    and fields is None
+                    and CONTENT_LENGTH.fullmatch(value)
+                ):
                     length = int(value)
                     continue
                 if fields is None:
@@ -218,7 +215,11 @@ class Http1Output:
                 writing = _UNTIL_CLOSE
                 close = True
         # A peer that was told neither to send its body nor that it need not may do either.
-        if close or self.draining or self._expects or self._body_left_unread():
+        if (
+            close
+            or self.draining
+            or (self.reading is not _COMPLETE and (self._expects or self._body_left_unread()))
+        ):
             self._close = True
             lines.append(b"connection: close\r\n")
         elif not self._http11:

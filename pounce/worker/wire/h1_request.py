@@ -296,3 +296,9 @@ def check_unfinished(head: bytes, seen: int, limits: Limits) -> None:
         raise Refusal(414, f"request target over {limits.max_target_size} bytes")
     if len(head) > limits.max_head_size:
         raise Refusal(431, f"request head over {limits.max_head_size} bytes")
+
+
+def with_host(headers: list[Header], authority: bytes) -> list[Header]:
+    """The authority of an absolute-form target replaces Host (RFC 9112 §3.2.2)."""
+    rest = [field for field in headers if field[0] != b"host"]
+    return [(b"host", authority), *rest]
