@@ -104,12 +104,13 @@ class StopListening:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the log; `worker`, if any, is shown by slot and pid."""
+    """A line for the log; `worker`, if any, is shown by slot and pid, `trace` below."""
 
     level: Level
     text: str
     worker: int | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

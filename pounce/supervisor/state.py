@@ -33,7 +33,6 @@ from pounce.supervisor.orders import (
     Stop,
     StopListening,
     Tell,
-    Tick,
 )
 from pounce.supervisor.stages import NEXT_STAGE, STAYING, Cue, Stage
 
@@ -126,8 +125,7 @@ class Supervisor:
                 self._reload_asked = True
             case Stop():
                 self._stop(now)
-            case Tick():
-                pass
+        # and a Tick: nothing but time has passed
         self._expire(now)
         self._settle(now)
         actions, self._actions = self._actions, []
@@ -164,17 +162,16 @@ class Supervisor:
                 self._cue(id, Cue.READY, now)
             case ipc.Accepting():
                 self._cue(id, Cue.ACCEPTING, now)
-            case ipc.Failed(code, why):
-                if worker.stage in STAYING:
-                    self._note("error", f"worker failed: {why}", worker, code=code)
+            case ipc.Failed(code, why, trace):
+                if worker.stage in STAYING:  # else a sister has said the same, or it drains
+                    text = f"worker failed: {why}"
+                    self._actions.append(Note("error", text, id, {"code": code}, trace))
                 worker.failed = True
                 self._cue(id, Cue.LEAVE, now, code=code)
             case ipc.Draining():
                 worker.accepts = False
                 self._cue(id, Cue.LEAVE, now)
-            case ipc.Drained(cut):
-                if cut:
-                    self._note("warning", "worker cut what was still open", worker, cut=cut)
+        # and Drained: the worker has logged what it cut, its end is what counts
 
     def _bury(self, id: int, status: int | None, signal: str, now: float) -> None:
         if (worker := self.workers.pop(id, None)) is None:

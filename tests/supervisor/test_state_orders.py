@@ -1,0 +1,146 @@
+"""What holds in any order of events. The kernel checks more at each step: see FakeKernel._check."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pounce.errors import EXIT_OK
+from pounce.supervisor.orders import HungUp, Reload, Stop
+from pounce.supervisor.state import GRACE_S, Supervisor
+from tests.support.fake_kernel import FakeKernel, Process
+
+SHUTDOWN_TIMEOUT = 30.0
+KIND = ("boot", "accept", "drain", "reload", "wait")
+UNKIND = (*KIND, "fail", "crash", "hang up", "leave", "reap", "storm", "no fork", "fork")
+
+Moves = list[tuple[str, int]]
+
+
+def moves_of(names: tuple[str, ...]) -> st.SearchStrategy[Moves]:
+    return st.lists(st.tuples(st.sampled_from(names), st.integers(0, 11)), max_size=60)
+
+
+def kernel(slots: int) -> FakeKernel:
+    supervisor = Supervisor(slots=slots, start_timeout=60.0, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    return FakeKernel(supervisor)
+
+
+def move(one: FakeKernel, name: str, at: int) -> None:
+    match name:
+        case "reload":
+            one.feed(Reload())
+        case "storm":
+            for _ in range(at):
+                one.feed(Reload())
+        case "wait":
+            one.pass_time(at * 0.7)
+        case "no fork":
+            one.can_fork = False
+        case "fork":
+            one.can_fork = True
+        case "reap":
+            one.reap_killed()
+        case _:
+            able = [process for process in one.processes.values() if can(process, name)]
+            if able:
+                act(one, able[at % len(able)], name)
+
+
+def can(process: Process, name: str) -> bool:
+    if process.killed:
+        return False
+    match name:
+        case "boot" | "fail":
+            return not process.said_ready and not process.drains
+        case "accept":
+            return process.may_accept
+        case "drain":
+            return process.drains
+        case "leave" | "hang up":
+            return process.accepting
+    return True
+
+
+def act(one: FakeKernel, process: Process, name: str) -> None:
+    match name:
+        case "boot":
+            one.boot(process)
+        case "fail":
+            one.fail(process)
+        case "accept":
+            one.accept(process)
+        case "drain" | "leave":
+            one.drain(process)
+        case "hang up":
+            one.feed(HungUp(process.worker))
+        case "crash":
+            one.crash(process)
+
+
+@given(slots=st.integers(1, 4), moves=moves_of(KIND))
+def test_reloads_never_leave_fewer_workers_serving(slots: int, moves: Moves) -> None:
+    one = kernel(slots)
+    one.boot_all()
+    for name, at in moves:
+        move(one, name, at)
+        assert len(one.serving) >= slots, one.story
+
+
+@given(slots=st.integers(1, 4), moves=moves_of((*KIND, "fail", "no fork", "fork", "storm")))
+def test_broken_reloads_never_leave_fewer_workers_serving(slots: int, moves: Moves) -> None:
+    one = kernel(slots)
+    one.boot_all()
+    for name, at in moves:
+        move(one, name, at)
+        assert len(one.serving) >= slots, one.story
+
+
+@given(slots=st.integers(1, 4), moves=moves_of(UNKIND))
+def test_whatever_happened_the_newest_code_serves_in_every_slot_in_the_end(
+    slots: int, moves: Moves
+) -> None:
+    one = kernel(slots)
+    one.boot_all()
+    for name, at in moves:
+        move(one, name, at)
+    assert one.status is None, f"a server that has served does not end by itself\n{one.story}"
+    one.can_fork = True
+    one.feed(Reload())
+    one.come_to_rest()
+    assert sorted(process.slot for process in one.processes.values()) == [*range(slots)], one.story
+    assert {process.generation for process in one.serving} == {one.supervisor.newest}, one.story
+    assert len(one.serving) == slots, one.story
+    assert one.served == sorted(one.served), f"older code came back\n{one.story}"
+
+
+@given(slots=st.integers(1, 4), moves=moves_of(UNKIND), stops=st.integers(1, 4))
+def test_a_stop_ends_in_time_though_no_worker_hears_it(
+    slots: int, moves: Moves, stops: int
+) -> None:
+    one = kernel(slots)
+    for name, at in moves:
+        move(one, name, at)
+    for _ in range(stops):
+        one.feed(Stop())
+    one.pass_time([SHUTDOWN_TIMEOUT, 1.0, 0.0, 0.0][stops - 1] + (GRACE_S if stops < 3 else 0.0))
+    assert all(process.killed for process in one.processes.values()), one.story
+    one.reap_killed()
+    assert one.status is not None, one.story
+    assert not one.listens() or not one.served, one.story
+    assert one.status == EXIT_OK or not one.served, one.story
+
+
+@given(slots=st.integers(1, 4), moves=moves_of((*UNKIND, "stop")))
+def test_nobody_outlives_the_drain_it_was_given(slots: int, moves: Moves) -> None:
+    one = kernel(slots)
+    told_at: dict[int, float] = {}
+    for name, at in moves:
+        if name == "stop":
+            one.feed(Stop())
+        else:
+            move(one, name, at)
+        for process in one.processes.values():
+            if process.drains:
+                since = told_at.setdefault(process.worker, one.now)
+                assert process.killed or one.now < since + SHUTDOWN_TIMEOUT + GRACE_S, one.story
