@@ -9,8 +9,10 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Final
+from time import monotonic
+from typing import Final, Protocol
 
 # A pipe takes up to here whole or not at all (pipe(7)), so lines of two workers never mix.
 PIPE_BUF: Final = 4096  # bytes
@@ -29,15 +31,17 @@ class LineWriter:
     Args:
         path: a file's path, or "-" for standard output.
 
+    Attributes:
+        lines: held until flush(); each of ASCII and with its newline.
+
     Raises:
         OSError: the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._lines: list[str] = []
+        self.lines: list[str] = []
         self._rest = b""  # what was not taken at the last flush
-        self._held_size = 0
         self.dropped = 0
         self._socket: socket.socket | None = None
         self._descriptor = -1
@@ -72,22 +76,18 @@ class LineWriter:
         self._open()
         os.close(old)
 
-    def write(self, line: str) -> None:
-        """Holds one line of ASCII, with its newline, until flush()."""
-        if self._held_size > HELD_LIMIT:
-            self.dropped += 1
-            return
-        self._lines.append(line)
-        self._held_size += len(line)
-
     def flush(self) -> int:
         """Writes what is held as far as it is taken.
 
         Returns:
             how many lines were dropped since the last flush that got all out, once it does.
         """
-        text = self._rest + "".join(self._lines).encode()
-        self._lines.clear()
+        if len(self._rest) > HELD_LIMIT:
+            self.dropped += len(self.lines)
+            text = self._rest
+        else:
+            text = self._rest + "".join(self.lines).encode()
+        self.lines.clear()
         at = 0
         try:
             while at < len(text):
@@ -101,7 +101,6 @@ class LineWriter:
             self.dropped += text.count(b"\n", at)
             at = len(text)
         self._rest = text[at:]
-        self._held_size = len(self._rest)
         dropped = 0 if self._rest else self.dropped
         self.dropped -= dropped
         return dropped
@@ -114,11 +113,33 @@ class LineWriter:
     @property
     def holding(self) -> bool:
         """There is something to flush."""
-        return self._held_size > 0
+        return bool(self._rest or self.lines)
+
+
+class Response(Protocol):
+    """What a line says of a response: an HttpStream."""
+
+    begun: float
+    status: int
+    sent: int
+
+    @property
+    def head(self) -> RequestLine: ...
+
+
+class RequestLine(Protocol):
+    """The parts of a request head that a line shows."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> bytes: ...
+    @property
+    def version(self) -> str: ...
 
 
 class AccessLog:
-    """Makes the line of one response.
+    """Makes the line of each response.
 
     Args:
         writer: takes the lines.
@@ -127,7 +148,17 @@ class AccessLog:
         exclude: paths without a line; one that ends in ``*`` stands for all that begin like it.
     """
 
-    __slots__ = ("_exact", "_exclude", "_form", "_prefixes", "_stamp", "_worker", "writer")
+    __slots__ = (
+        "_exact",
+        "_exclude",
+        "_json",
+        "_lines",
+        "_prefixes",
+        "_stamp",
+        "_wake",
+        "_worker",
+        "writer",
+    )
 
     def __init__(
         self,
@@ -138,51 +169,68 @@ class AccessLog:
         exclude: tuple[str, ...] = (),
     ) -> None:
         self.writer = writer
-        self._worker = worker
-        self._form = form
+        self._lines = writer.lines
+        self._wake: Callable[[], None] = lambda: None
+        self._worker = str(worker)
+        self._json = form == "json"
         self._exclude = bool(exclude)
         self._exact = frozenset(path.encode() for path in exclude if not path.endswith("*"))
         self._prefixes = tuple(path[:-1].encode() for path in exclude if path.endswith("*"))
         self.set_time(time.time())
 
+    def set_wake(self, wake: Callable[[], None]) -> None:
+        """Args: wake: called when a first line waits in the writer, for somebody to flush() it."""
+        self._wake = wake
+
     def set_time(self, now: float) -> None:
         """Once a second: wall-clock seconds for the lines that follow."""
         self._stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
-    def add(
-        self,
-        *,
-        client: tuple[str, int] | None,
-        method: str,
-        target: bytes,
-        version: str,
-        status: int,
-        size: int,
-        duration: float,
-    ) -> None:
-        """One response. `size` is body bytes, `duration` seconds from the head to the last byte.
+    def add(self, response: Response, client: str) -> None:
+        """The line of a response that is written, or never will be.
 
-        A target holds no space and no control byte (the wire refuses those), so with its quotes
-        escaped no request can forge a line (CVE-2020-7694).
+        Its duration is from the request's head to the response's last byte. A target holds no space
+        and no control byte (the wire refuses those), so with its quotes escaped no request can
+        forge a line (CVE-2020-7694).
         """
+        head = response.head
+        target = head.target
         if self._exclude and self._excluded(target):
             return
-        where = f"{client[0]}:{client[1]}" if client else "-"
         text = target.decode("ascii")
-        if self._form == "json":
+        duration = int((monotonic() - response.begun) * 1e6)
+        if self._json:
             line = (
-                f'{{"time":"{self._stamp}","client":{quoted(where)},"method":{quoted(method)},'
-                f'"target":{quoted(text)},"protocol":"HTTP/{version}","status":{status},'
-                f'"bytes":{size},"duration_ms":{duration * 1000:.3f},"worker":{self._worker}}}\n'
+                f'{{"time":"{self._stamp}","client":{quoted(client)},'
+                f'"method":{quoted(head.method)},"target":{quoted(text)},'
+                f'"protocol":"HTTP/{head.version}","status":{response.status},'
+                f'"bytes":{response.sent},"duration_us":{duration},"worker":{self._worker}}}\n'
             )
         else:
             if '"' in text:
                 text = text.replace('"', "%22")
             line = (
-                f'{self._stamp} {where} "{method} {text} HTTP/{version}" {status} {size}B '
-                f"{duration * 1000:.3f}ms worker={self._worker}\n"
+                f'{self._stamp} {client} "{head.method} {text} HTTP/{head.version}" '
+                f"{response.status} {response.sent}B {duration}us worker={self._worker}\n"
             )
-        self.writer.write(line)
+        self._put(line)
+
+    def add_refused(self, status: int, client: str) -> None:
+        """The line of an error of ours, to bytes that no application saw."""
+        if self._json:
+            line = (
+                f'{{"time":"{self._stamp}","client":{quoted(client)},"method":"-","target":"-",'
+                f'"protocol":"-","status":{status},"bytes":0,"duration_us":0,'
+                f'"worker":{self._worker}}}\n'
+            )
+        else:
+            line = f'{self._stamp} {client} "-" {status} 0B 0us worker={self._worker}\n'
+        self._put(line)
+
+    def _put(self, line: str) -> None:
+        if not self._lines:
+            self._wake()
+        self._lines.append(line)
 
     def _excluded(self, target: bytes) -> bool:
         path = target.partition(b"?")[0]

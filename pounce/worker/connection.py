@@ -159,7 +159,10 @@ class Connection(asyncio.Protocol):
 
     def refused(self, status: int, reason: str) -> None:
         log.debug("request refused status=%d reason=%s", status, reason)
-        self._service.refused(status, self)
+        service = self._service
+        service.stats.requests += 1
+        if service.access is not None:
+            service.access.add_refused(status, self.info.client_text)
 
     def pause(self) -> None:
         self._transport.pause_reading()

@@ -99,6 +99,7 @@ class HttpStream:
         self._left = False  # the client closed its sending side
         self._changed: asyncio.Event | None = None
         self.head = head
+        self._sends = 0
         self.begun = 0.0
         self.status = 0
         self.sent = 0
@@ -123,7 +124,7 @@ class HttpStream:
     def gone(self, reason: str) -> None:
         if self._stage is not _DONE:
             self._stage = _GONE
-            self._service.response_over(self, self._peer)
+            self._response_over()
         self._wake()
 
     def resumed(self) -> None:
@@ -171,7 +172,6 @@ class HttpStream:
             headers = message.get("headers", ())
             self._headers: Headers = headers if type(headers) is list else list(headers)
             self._trailers: list[Header] | None = [] if message.get("trailers") else None
-            self._sends = 0
             self._stage = _HELD
         elif kind == "http.response.body":
             body = message.get("body", b"")
@@ -186,7 +186,10 @@ class HttpStream:
             self.sent += len(body)
             if end:
                 self._stage = _DONE
-                self._service.response_over(self, self._peer)
+                service = self._service
+                service.stats.requests += 1
+                if service.access is not None:
+                    service.access.add(self, self._peer.info.client_text)
             else:
                 self._stage = _BODY if more else _TRAILERS
                 self._sends += 1
@@ -208,7 +211,7 @@ class HttpStream:
             if not message.get("more_trailers", False):
                 self._wire.send_trailers(stream, self._trailers)
                 self._stage = _DONE
-                self._service.response_over(self, self._peer)
+                self._response_over()
         elif kind == "http.response.pathsend":
             await self._send_file(open_path(message["path"]), more=False)
         else:
@@ -240,7 +243,7 @@ class HttpStream:
             if end:
                 self._wire.send_data(self.head.stream, b"", end=True)
                 self._stage = _DONE
-                self._service.response_over(self, self._peer)
+                self._response_over()
             elif not more:
                 self._stage = _TRAILERS
 
@@ -280,16 +283,22 @@ class HttpStream:
             except ResponseError:  # the wire has broken the response off already
                 self._wire.reset(head.stream, 0)
             self._stage = _DONE
-            self._service.response_over(self, self._peer)
+            self._response_over()
         elif self._stage is not _DONE and self._stage is not _GONE:
             self._stage = _GONE
             self._wire.reset(head.stream, 0)
-            self._service.response_over(self, self._peer)
+            self._response_over()
 
     def _unexpected(self, kind: str) -> Exception:
         if self._stage is _GONE:
             return ClientDisconnected("the client has left")
         return ResponseError(f"{kind!r} was sent, expected {self._stage.value}")
+
+    def _response_over(self) -> None:
+        """Written whole, or never to be: send() does the same in place for most responses."""
+        self._service.stats.requests += 1
+        if self._service.access is not None:
+            self._service.access.add(self, self._peer.info.client_text)
 
     async def _give_way(self) -> None:
         """Waits for room in the transport; without need for that, for one turn of the loop."""

@@ -29,7 +29,8 @@ from pounce.worker.lifecycle import Cue, Do, Lifecycle, LifecycleError, Stage
 from pounce.worker.lifespan import Lifespan
 from pounce.worker.scope import Trust
 from pounce.worker.service import Service, Timeouts
-from pounce.worker.wire.h1_h11 import H11Reader, HeadReader
+from pounce.worker.wire.h1_h11 import H11Reader
+from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
 
@@ -154,6 +155,7 @@ class Worker:
         # What the application has made by now stays: no later collection need look at it.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         self._swept_at = self._beaten_at = loop.time()
         self._tick()
         self._cue(Cue.STARTED)

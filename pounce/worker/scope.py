@@ -37,10 +37,11 @@ class ConnectionInfo:
     Attributes:
         scheme: "http" or "https".
         client: host and port of the peer as it connected (or as a PROXY header said), or None.
+        client_text: the same for the log; "-" for None.
         trusted: the peer is a proxy whose word about the client counts.
     """
 
-    __slots__ = ("_root_path", "_state", "_template", "client", "scheme", "trusted")
+    __slots__ = ("_root_path", "_state", "_template", "client", "client_text", "scheme", "trusted")
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class ConnectionInfo:
     def set_addresses(self, client: Address | None, server: tuple[str, int | None] | None) -> None:
         """Both ends: host and port, or None and the path of a unix socket."""
         self.client = client
+        self.client_text = f"{client[0]}:{client[1]}" if client else "-"
         # Copying a scope and setting what differs costs two thirds of writing it out.
         self._template: dict[str, Any] = {
             "type": "http",

@@ -6,14 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pounce.access_log import AccessLog
 from pounce.asgi import App
 from pounce.worker.scope import ConnectionInfo, Trust
 from pounce.worker.stats import Stats
-from pounce.worker.wire.h1_h11 import HeadReader
+from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Service:
     """
 
     __slots__ = (
-        "_flush_due",
+        "_flush_timer",
         "access",
         "admit",
         "app",
@@ -127,43 +126,13 @@ class Service:
         self.connections: set[Connection] = set()
         self.running: dict[HttpStream, asyncio.Task[None]] = {}
         self.draining = False
-        self._flush_due = False
-
-    def response_over(self, stream: HttpStream, peer: Peer) -> None:
-        """The response is written, or never will be."""
-        self.stats.requests += 1
-        if self.access is not None:
-            if not self._flush_due:
-                self._flush_later(FLUSH_DELAY)
-            head = stream.head
-            self.access.add(
-                client=peer.info.client,
-                method=head.method,
-                target=head.target,
-                version=head.version,
-                status=stream.status,
-                size=stream.sent,
-                duration=monotonic() - stream.begun,
-            )
-
-    def refused(self, status: int, peer: Peer) -> None:
-        """A request was answered with an error of ours, before any application saw it."""
-        self.stats.requests += 1
-        if self.access is not None:
-            self._flush_later(FLUSH_DELAY)
-            self.access.add(
-                client=peer.info.client,
-                method="-",
-                target=b"-",
-                version="1.1",
-                status=status,
-                size=0,
-                duration=0.0,
-            )
+        self._flush_timer: asyncio.TimerHandle | None = None
+        if access is not None:
+            access.set_wake(self._flush_later)
 
     def flush_access(self) -> None:
-        """Writes the access lines held; called by itself soon after each."""
-        self._flush_due = False
+        """Writes the access lines held; happens by itself soon after each."""
+        self._flush_timer = None
         if self.access is None:
             return
         dropped = self.access.writer.flush()
@@ -172,7 +141,6 @@ class Service:
         if self.access.writer.holding:
             self._flush_later(RETRY_DELAY)
 
-    def _flush_later(self, delay: float) -> None:
-        if not self._flush_due:
-            self._flush_due = True
-            self.loop.call_later(delay, self.flush_access)
+    def _flush_later(self, delay: float = FLUSH_DELAY) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = self.loop.call_later(delay, self.flush_access)

@@ -12,7 +12,8 @@ from typing import Final
 
 from pounce.worker.wire import Receiver, RequestHead
 from pounce.worker.wire.h1 import Http1Wire
-from pounce.worker.wire.h1_h11 import H11Reader, HeadReader
+from pounce.worker.wire.h1_h11 import H11Reader
+from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_httptools import HttptoolsReader
 from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits

@@ -10,22 +10,18 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from pounce.asgi import Headers
+from pounce.asgi import Header, Headers
 from pounce.worker.wire import Receiver, RequestHead, ResponseError, Sink
 from pounce.worker.wire.chunked import ChunkedDecoder
-from pounce.worker.wire.h1_h11 import HeadReader
+from pounce.worker.wire.h1_head import LINE, HeadReader, check_head
 from pounce.worker.wire.h1_output import Http1Output, Http1Rules
 from pounce.worker.wire.h1_request import (
     CHUNKED,
-    HEAD,
-    LONGEST_METHOD,
     METHODS,
+    NO_BODY,
+    Facts,
     Refusal,
-    check_fields,
-    check_sizes,
     check_unfinished,
-    diagnose,
-    quick_facts,
     split_target,
     with_host,
 )
@@ -66,6 +62,7 @@ class Http1Wire(Http1Output):
 
     __slots__ = (
         "_blank_lines",
+        "_block_hash",
         "_buffer",
         "_chunks",
         "_left",
@@ -89,6 +86,7 @@ class Http1Wire(Http1Output):
         self._left = 0  # body bytes to come; of a chunked body nobody reads, bytes worth dropping
         self._unread = 0  # body bytes the receiver was given and has not consumed
         self._blank_lines = 0
+        self._block_hash = 0  # of the last header block, to notice one that comes again
         self._parsing = False
         self._paused = False
         self.requests = 0
@@ -99,15 +97,15 @@ class Http1Wire(Http1Output):
         reading = self.reading
         try:
             if reading is _HEAD:
-                # Nearly always: one whole head and nothing else.
-                if (
-                    data.find(b"\r\n\r\n") == len(data) - 4 > 0  # not found is -1
-                    and not self._buffer
-                    and data[0] != CR
-                    and not self.congested
-                ):
-                    self._open(data)
-                    return
+                # Nearly always: one whole head, whose fields were the same before.
+                if not self._buffer and len(data) <= self._rules.quick:
+                    line = LINE.match(data)
+                    known = self._rules.blocks.get(data[line.end() :]) if line else None
+                    if known is not None and line is not None and not self.congested:
+                        method, target = line.groups()
+                        self._http11 = True
+                        self._begin(method, target, known.copy(), NO_BODY)
+                        return
                 seen = len(self._buffer)
                 self._read_heads(self._buffer + data if seen else data, seen)
             elif reading is _FIXED or reading is _CHUNKED:
@@ -136,9 +134,8 @@ class Http1Wire(Http1Output):
             self._buffer = b""
             if receiver is not None:
                 receiver.half_closed()
-        elif reading is _TUNNEL:
-            if receiver is not None:
-                receiver.end()
+        elif reading is _TUNNEL and receiver is not None:
+            receiver.end()
         else:
             self._sink.finish(linger=False)
 
@@ -152,7 +149,7 @@ class Http1Wire(Http1Output):
             receiver.gone(reason)
 
     def refuse(self, status: int, reason: str) -> None:
-        """The connection's owner gives up on the peer: answers `status` where one is still due."""
+        """The owner gives up on the peer: answers `status` where an answer is still due."""
         self._refuse(Refusal(status, reason))
 
     def set_congested(self, congested: bool) -> None:
@@ -229,11 +226,12 @@ class Http1Wire(Http1Output):
 
     def _read_held(self) -> None:
         """Goes on with what was held back, unless a loop further up the stack will do so."""
-        if not self._parsing:
-            try:
-                self._read_heads(self._buffer, 0)
-            except Refusal as refusal:
-                self._refuse(refusal)
+        if self._parsing:
+            return
+        try:
+            self._read_heads(self._buffer, 0)
+        except Refusal as refusal:
+            self._refuse(refusal)
 
     def _skip_blank_lines(self, data: bytes) -> bytes:
         blank = BLANK_LINES.match(data)
@@ -248,29 +246,29 @@ class Http1Wire(Http1Output):
     def _open(self, head: bytes) -> None:
         """Checks one complete head and hands it up; reads what came of its body."""
         rules = self._rules
-        parts = HEAD.fullmatch(head)
-        if parts is None:
-            raise diagnose(head)
-        method, target, minor = parts.groups()
-        if len(head) > rules.small or len(method) > LONGEST_METHOD:
-            check_sizes(head, target, method, rules.limits)
-        headers = self._reader.read(head)
-        if len(headers) > rules.limits.max_headers:
-            raise Refusal(431, f"more than {rules.limits.max_headers} header fields")
-        http11 = self._http11 = minor == b"1"
-        self._head_request = method == b"HEAD"
-        facts = quick_facts(headers) if http11 else None
-        if facts is None:
-            facts = check_fields(headers, http11=http11)
-        length, keep_alive, expects, _, forwarded = facts
+        method, target, self._http11, headers, facts = check_head(head, self._reader, rules.limits)
+        if facts is NO_BODY:
+            block = head[head.find(b"\r\n") :]
+            before, self._block_hash = self._block_hash, hash(block)
+            if before == self._block_hash:
+                rules.blocks.add(block, headers)
         if target[0] != SLASH or method == b"CONNECT":
             target, authority = split_target(target, method)
             if authority:
                 headers = with_host(headers, authority)
-        if length > rules.limits.max_body_size > 0:
+        if facts.length > rules.limits.max_body_size > 0:
             raise Refusal(413, f"request body over {rules.limits.max_body_size} bytes")
+        self._begin(method, target, headers, facts)
+        if facts.length != 0 and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+
+    def _begin(self, method: bytes, target: bytes, headers: list[Header], facts: Facts) -> None:
+        """A checked request: from here on an answer is due."""
+        length, keep_alive, expects, _, forwarded = facts
+        self._head_request = method == b"HEAD"
         stream = self.requests = self.requests + 1
-        self._close = not keep_alive or stream == rules.max_requests
+        self._close = not keep_alive or stream == self._rules.max_requests
         self.writing = _DUE
         if length == 0:
             self.reading = _COMPLETE
@@ -283,7 +281,7 @@ class Http1Wire(Http1Output):
                     stream,
                     METHODS.get(method) or method.decode("ascii").upper(),
                     target,
-                    "1.1" if http11 else "1.0",
+                    "1.1" if self._http11 else "1.0",
                     headers,
                     length != 0,
                     forwarded,
@@ -293,18 +291,14 @@ class Http1Wire(Http1Output):
         )
         if self.writing is not _IDLE:
             self._receiver = receiver
-        if length != 0 and self._buffer:
-            data, self._buffer = self._buffer, b""
-            self._read_body(data)
 
     def _expect_body(self, length: int, *, expects: bool) -> None:
         self._expects = expects
         self._unread = 0
         self.body_bytes = 0
         if length == CHUNKED:
-            self.reading = _CHUNKED
+            self.reading, self._left = _CHUNKED, DISCARD_LIMIT
             self._chunks = ChunkedDecoder()
-            self._left = DISCARD_LIMIT
         else:
             self.reading = _FIXED
             self._left = length
@@ -383,10 +377,7 @@ class Http1Wire(Http1Output):
         pause = held and self.reading is not _IGNORED
         if pause is not self._paused:
             self._paused = pause
-            if pause:
-                self._sink.pause()
-            else:
-                self._sink.resume()
+            (self._sink.pause if pause else self._sink.resume)()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers bytes that cannot be understood, where an answer can still be written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import h11
 
@@ -12,12 +12,6 @@ from pounce.worker.wire.h1_request import split_fields
 # h11 makes one of equal Content-Lengths, takes `5, 5` for `5`, and lower-cases codings: our checks
 # must see these as they were sent.
 NORMALISED: Final = (b"content-length", b"transfer-encoding")
-
-
-class HeadReader(Protocol):
-    """What splits a head that passed the checks of h1_request.py."""
-
-    def read(self, head: bytes) -> list[Header]: ...
 
 
 class H11Reader:

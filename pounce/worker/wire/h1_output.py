@@ -11,12 +11,15 @@ from typing import Final
 
 from pounce.asgi import Headers
 from pounce.worker.wire import ResponseError, Sink
-from pounce.worker.wire.h1_request import CONTENT_LENGTH, Limits, Refusal
+from pounce.worker.wire.h1_head import QUICK_LIMIT, Blocks
+from pounce.worker.wire.h1_request import Limits, Refusal
 from pounce.worker.wire.h1_response import (
     STATUS_LINES,
     ResponseFields,
     field_line,
+    known_length,
     known_line,
+    learn_length,
     status_line,
     trailer_lines,
 )
@@ -39,16 +42,18 @@ class Http1Rules:
         common: the Date and Server lines as they go into every response.
         websockets: give a WebSocket to who asks for one; else Upgrade is ignored.
         max_requests: after so many requests a connection is closed; 0: no limit.
-        small: a head up to this size cannot break any limit on sizes.
+        quick: a head up to this size may be looked up in `blocks`: it breaks no limit.
+        blocks: header fields that came before.
     """
 
     __slots__ = (
+        "blocks",
         "common",
         "date_line",
         "limits",
         "max_requests",
+        "quick",
         "server_line",
-        "small",
         "websockets",
     )
 
@@ -64,7 +69,8 @@ class Http1Rules:
         self.server_line = b"server: " + server + b"\r\n" if server else b""
         self.websockets = websockets
         self.max_requests = max_requests
-        self.small = min(limits.max_target_size, limits.max_field_size, limits.max_head_size)
+        self.quick = min(limits.smallest, QUICK_LIMIT)
+        self.blocks = Blocks()
         self.set_date(b"")
 
     def set_date(self, date: bytes) -> None:
@@ -162,29 +168,32 @@ class Http1Output:
             raise ResponseError("a second response head")
         lines = [STATUS_LINES.get(status) or status_line(status)]
         length = -1
+        length_line = b""
         fields: ResponseFields | None = None
         for field in headers:
-            line = known_line(field) if type(field) is tuple else None
-            if line is None:
+            if type(field) is not tuple:
                 name, value = field
-                if (
-                    name == b"content-length"
-                    and length < 0
-                    and fields is None
-                    and CONTENT_LENGTH.fullmatch(value)
-                ):
-                    length = int(value)
-                    continue
+                field = (name, value)
+            line = known_line(field)
+            if line is not None:
+                lines.append(line)
+            elif (
+                length < 0
+                and fields is None
+                and (known := known_length(field) or learn_length(field)) is not None
+            ):
+                length, length_line = known
+            else:
                 if fields is None:
                     fields = ResponseFields(length=length)
-                line = known_line((name, value)) or field_line((name, value), fields)
-            lines.append(line)
+                lines.append(field_line(field, fields))
         rules = self._rules
         if fields is None:
             lines.append(rules.common)
             close = self._close
         else:
             length = fields.length
+            length_line = b"content-length: %d\r\n" % length
             if not fields.date:
                 lines.append(rules.date_line)
             if not fields.server:
@@ -198,16 +207,17 @@ class Http1Output:
             writing = _BODILESS
             body = b""
             if length >= 0 and status != 204:
-                lines.append(b"content-length: %d\r\n" % length)
+                lines.append(length_line)
         else:
             if length < 0 and end:
                 length = size
+                length_line = b"content-length: %d\r\n" % size
             if length >= 0:
                 if size > length or (end and size < length):
                     raise ResponseError(f"body is {size} bytes, content-length {length}")
                 writing = _FIXED
                 self._owed = length - size
-                lines.append(b"content-length: %d\r\n" % length)
+                lines.append(length_line)
             elif self._http11:
                 writing = _CHUNKED
                 lines.append(b"transfer-encoding: chunked\r\n")

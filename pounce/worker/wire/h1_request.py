@@ -83,6 +83,11 @@ class Limits:
     max_headers: int = 100
     max_body_size: int = 0  # 0: no limit
 
+    @property
+    def smallest(self) -> int:
+        """A head up to this size cannot break any limit on sizes."""
+        return min(self.max_target_size, self.max_field_size, self.max_head_size)
+
 
 class Facts(NamedTuple):
     """What the fields of a head mean for the connection.

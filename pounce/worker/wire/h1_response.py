@@ -75,6 +75,23 @@ def status_line(status: int) -> bytes:
 known_line: Final = _LINES.get
 
 
+# A Content-Length field seen before: its number, and its line.
+_LENGTHS: dict[Header, tuple[int, bytes]] = {}
+known_length: Final = _LENGTHS.get
+
+
+def learn_length(field: Header) -> tuple[int, bytes] | None:
+    """The same for one that is new, where it is well-formed and spelled as usual."""
+    name, value = field
+    if name != b"content-length" or not CONTENT_LENGTH.fullmatch(value):
+        return None
+    known = int(value), b"content-length: %b\r\n" % value
+    if len(_LENGTHS) >= _LINES_LIMIT:
+        _LENGTHS.clear()
+    _LENGTHS[name, value] = known
+    return known
+
+
 def field_line(field: Header, fields: ResponseFields) -> bytes:
     """The line of a field as it goes on the wire, or b"" if its meaning went into `fields` instead.
 
