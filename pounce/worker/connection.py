@@ -164,6 +164,9 @@ class Connection(asyncio.Protocol):
         if service.access is not None:
             service.access.add_refused(status, self.info.client_text)
 
+    def flush_soon(self) -> None:
+        self._service.loop.call_soon(self._wire.flush)
+
     def pause(self) -> None:
         self._transport.pause_reading()
 

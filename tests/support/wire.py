@@ -115,6 +115,9 @@ class Recorder:
     def refused(self, status: int, reason: str) -> None:
         self.refusals.append((status, reason))
 
+    def flush_soon(self) -> None:
+        self.wire.flush()
+
     def pause(self) -> None:
         self.calls.append("pause")
 

@@ -145,6 +145,7 @@ class Http1Wire(Http1Output):
         self.reading = _IGNORED
         self.writing = _IDLE
         self._buffer = b""
+        self._held = None
         if receiver is not None:
             receiver.gone(reason)
 
@@ -173,7 +174,7 @@ class Http1Wire(Http1Output):
 
     def reset(self, stream: int, code: int) -> None:
         """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
-        self._receiver = None
+        self._receiver = self._held = None
         self.reading = _IGNORED
         self.writing = _IDLE
         self._sink.abort()

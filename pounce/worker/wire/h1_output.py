@@ -27,6 +27,9 @@ from pounce.worker.wire.h1_states import Reading, Writing
 
 # Up to here head and body are joined into one buffer; copying more costs more than a second buffer.
 JOIN_LIMIT: Final = 32 * 1024
+# Parts of a response that follow each other in one turn of the loop leave in one write, which costs
+# more than all else of a small chunk. Not more than this is held for it.
+HOLD_LIMIT: Final = 64 * 1024
 
 
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
@@ -86,6 +89,8 @@ class Http1Output:
         "_close",
         "_expects",
         "_head_request",
+        "_held",
+        "_held_size",
         "_http11",
         "_owed",
         "_rules",
@@ -101,6 +106,8 @@ class Http1Output:
         self._sink = sink
         self._write = write
         self._rules = rules
+        self._held: list[bytes] | None = None  # written by flush(), at the turn's end at the latest
+        self._held_size = 0
         self._owed = 0  # response body bytes to come, of a known length
         self._close = False  # this response is the connection's last
         self._expects = False  # the peer waits for 100 Continue
@@ -236,22 +243,22 @@ class Http1Output:
             lines.append(b"connection: keep-alive\r\n")
         lines.append(b"\r\n")
 
-        if body:
-            if writing is _CHUNKED:
-                body = b"%x\r\n%b\r\n" % (size, body)
+        if end:
             if size <= JOIN_LIMIT:
                 lines.append(body)
                 self._write(b"".join(lines))
             else:
                 self._write(b"".join(lines))
                 self._write(body)
-        else:
-            self._write(b"".join(lines))
-        if end:
             self.writing = _IDLE
             self._response_done()
         else:
             self.writing = writing
+            if body and writing is _CHUNKED:
+                lines.append(b"%x\r\n" % size)
+                self._hold(b"".join(lines), body, b"\r\n")
+            else:
+                self._hold(b"".join(lines), body)
 
     def send_data(self, stream: int, data: bytes, *, end: bool) -> None:
         """More response body.
@@ -268,14 +275,9 @@ class Http1Output:
         if writing is _CHUNKED:
             if data:
                 tail = b"\r\n0\r\n\r\n" if end else b"\r\n"
-                if len(data) <= JOIN_LIMIT:
-                    self._write(b"%x\r\n%b%b" % (len(data), data, tail))
-                else:
-                    self._write(b"%x\r\n" % len(data))
-                    self._write(data)
-                    self._write(tail)
+                self._hold(b"%x\r\n" % len(data), data, tail)
             elif end:
-                self._write(b"0\r\n\r\n")
+                self._hold(b"0\r\n\r\n")
         elif writing is _FIXED:
             size = len(data)
             if size > self._owed:
@@ -284,17 +286,18 @@ class Http1Output:
                 raise ResponseError(f"body is {size - owed} bytes longer than content-length")
             self._owed -= size
             if data:
-                self._write(data)
+                self._hold(data)
             if end and self._owed:
                 owed = self._owed
                 self._break_off()
                 raise ResponseError(f"body is {owed} bytes shorter than content-length")
         elif writing is _UNTIL_CLOSE:
             if data:
-                self._write(data)
+                self._hold(data)
         elif writing is not _BODILESS:
             raise ResponseError("body without a response head")
         if end:
+            self.flush()
             self.writing = _IDLE
             self._response_done()
 
@@ -308,7 +311,8 @@ class Http1Output:
         """
         lines = trailer_lines(headers)
         if self.writing is _CHUNKED:
-            self._write(b"0\r\n" + lines + b"\r\n")
+            self._hold(b"0\r\n" + lines + b"\r\n")
+            self.flush()
             self.writing = _IDLE
             self._response_done()
         else:
@@ -322,10 +326,11 @@ class Http1Output:
         Raises:
             ResponseError: past the content-length.
         """
+        if self.writing is not _FIXED and self.writing is not _UNTIL_CLOSE:
+            return False
+        self.flush()
         if self.writing is _UNTIL_CLOSE:
             return True
-        if self.writing is not _FIXED:
-            return False
         if size > self._owed:
             owed = self._owed
             self._break_off()
@@ -333,8 +338,32 @@ class Http1Output:
         self._owed -= size
         return True
 
+    def flush(self) -> None:
+        """Writes what is held."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._held_size = 0
+            self._write(b"".join(held))
+
+    def _hold(self, *pieces: bytes) -> None:
+        """Written with what follows in this turn of the loop; at once when it is much."""
+        first = self._held is None
+        if self._held is None:
+            self._held = []
+        self._held += pieces
+        for piece in pieces:
+            self._held_size += len(piece)
+        if self._held_size > HOLD_LIMIT:
+            held, self._held = self._held, None
+            self._held_size = 0
+            for piece in held:
+                self._write(piece)
+        elif first:
+            self._sink.flush_soon()
+
     def _break_off(self) -> None:
         """The response cannot be completed: cut it, so that the peer does not take it for whole."""
+        self.flush()
         self._close = True
         self.writing = _IDLE
         self._sink.finish(linger=False)
