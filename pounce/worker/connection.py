@@ -33,7 +33,7 @@ WRITE_LOW: Final = 16 * 1024
 LINGER_TIMEOUT: Final = 2.0
 LINGER_LONGEST: Final = 30.0
 # An idle connection of a draining worker is kept for a request that is already on its way.
-DRAIN_LINGER: Final = 0.5
+DRAIN_LINGER: Final = 0.25
 PROXY_HEADER_TIMEOUT: Final = 5.0
 
 TOO_MANY: Final = (
@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_file",
+        "_lingering",
         "_preface",
         "_progress",
         "_rate_bytes",
@@ -79,6 +80,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._lingering = False  # our side is closed, and input is dropped
         self._file: FileSender | None = None
         self._room: asyncio.Event | None = None
         self._preface: bytes | None = b"" if service.proxy_protocol else None
@@ -178,8 +180,8 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         if linger and transport.can_write_eof():
-            if self._waiting is not Waiting.CLOSE:
-                self._begin(Waiting.CLOSE, 0, self._service.clock.now)
+            if not self._lingering:
+                self._lingering = True
                 transport.write_eof()
         else:
             transport.close()
@@ -209,6 +211,7 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """No request after the present one; an idle connection is closed after a short linger."""
         self._wire.drain()
+        self._since = self._service.clock.now
 
     def sweep(self, now: float) -> None:
         """Gives up a peer that has not got on for too long.
@@ -235,12 +238,12 @@ class Connection(asyncio.Protocol):
     def _state(self) -> tuple[Waiting, object]:
         """What is waited for, and what changes when the peer gets on with it."""
         wire = self._wire
-        if self._waiting is Waiting.CLOSE:
-            return Waiting.CLOSE, self._rate_bytes
         if self._file is not None:
             return Waiting.READER, self._file.sent
         if size := self._transport.get_write_buffer_size():
             return Waiting.READER, size
+        if self._lingering:
+            return Waiting.CLOSE, wire.body_bytes
         if self._preface is not None:
             return Waiting.PROXY_HEADER, None
         if wire.idle:
@@ -265,7 +268,7 @@ class Connection(asyncio.Protocol):
             case Waiting.READER:
                 return timeouts.write_timeout
             case Waiting.CLOSE:
-                return LINGER_TIMEOUT
+                return DRAIN_LINGER if self._wire.draining else LINGER_TIMEOUT
             case Waiting.PROXY_HEADER:
                 return PROXY_HEADER_TIMEOUT
             case Waiting.APP:

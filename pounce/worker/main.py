@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from email.utils import formatdate
 from typing import Any, Final
 
@@ -110,6 +110,8 @@ class Worker:
         self._control = Control(seat.control, heard=self._hear, master_gone=self._orphaned)
         self._lifecycle = Lifecycle(shutdown_grace=SHUTDOWN_GRACE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._cut = 0
         self._term_seen = False
 
@@ -202,7 +204,7 @@ class Worker:
                 case Do.SAY_READY:
                     self._control.say(ipc.Ready())
                 case Do.ACCEPT:
-                    self._spawn(self._accept())
+                    self._accepting = self._spawn(self._accept())
                 case Do.CLOSE_DOOR:
                     self._spawn(self._close_door())
                 case Do.CUT:
@@ -212,16 +214,24 @@ class Worker:
                 case Do.EXIT:
                     self._exit()
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self) -> None:
-        await self._acceptor.start()
-        self._control.say(ipc.Accepting())
+        try:
+            await self._acceptor.start()
+        except OSError as error:
+            log.error("cannot listen, giving up error=%s", error)
+            self._drain("exit", 0.0)
+        else:
+            self._control.say(ipc.Accepting())
 
     async def _close_door(self) -> None:
+        if self._accepting is not None:
+            await self._accepting  # or it would open what is closed here
         await self._acceptor.stop()
         service = self._service
         service.draining = True
@@ -294,8 +304,6 @@ class Worker:
             deadline = self._lifecycle.next_deadline()
             if deadline is not None and now >= deadline:
                 self._cue(Cue.OVERDUE)
-
-    _timer: asyncio.TimerHandle | None = None
 
 
 def sweep_interval(timeouts: Timeouts) -> float:

@@ -57,7 +57,7 @@ class Http1Wire(Http1Output):
     Attributes:
         reading, writing: where the two halves are.
         requests: heads accepted so far.
-        body_bytes: request body bytes received so far, for the minimum rate.
+        body_bytes: of the present request, received so far; once closing, bytes dropped.
     """
 
     __slots__ = (
@@ -113,7 +113,9 @@ class Http1Wire(Http1Output):
             elif reading is _COMPLETE:
                 self._buffer += data
                 self._regulate()
-            elif reading is _TUNNEL and self._receiver is not None:
+            elif reading is _IGNORED:
+                self.body_bytes += len(data)
+            elif self._receiver is not None:
                 self._receiver.data(data)
         except Refusal as refusal:
             self._refuse(refusal)
@@ -142,8 +144,7 @@ class Http1Wire(Http1Output):
     def lost(self, reason: str) -> None:
         """The transport is gone."""
         receiver, self._receiver = self._receiver, None
-        self.reading = _IGNORED
-        self.writing = _IDLE
+        self.reading, self.writing = _IGNORED, _IDLE
         self._buffer = b""
         self._held = None
         if receiver is not None:
@@ -175,8 +176,7 @@ class Http1Wire(Http1Output):
     def reset(self, stream: int, code: int) -> None:
         """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
         self._receiver = self._held = None
-        self.reading = _IGNORED
-        self.writing = _IDLE
+        self.reading, self.writing = _IGNORED, _IDLE
         self._sink.abort()
 
     def drain(self) -> None:
@@ -395,6 +395,5 @@ class Http1Wire(Http1Output):
         elif writing is _IDLE:  # the answer is out; its request goes on wrongly
             self._finish(linger=True)
         else:  # half a response is out: only a cut tells the peer that it is not whole
-            self.reading = _IGNORED
-            self.writing = _IDLE
+            self.reading, self.writing = _IGNORED, _IDLE
             self._sink.abort()
