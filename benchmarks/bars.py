@@ -94,6 +94,7 @@ BARS: Final = (
     *(
         ahead_of(peer, case, what)
         for case, what in [
+            ("browser", "browser GET"),
             ("get10k", "10 KiB GET"),
             ("post1k", "1 KiB POST"),
             ("stream10", "ten-chunk stream"),

@@ -58,6 +58,7 @@ class Case:
 GREETING = Exchange("/13", plain.GREETING)
 CASES: Final = (
     Case("get13", "GET, 13 bytes", Wrk(GREETING), floor="greeting"),
+    Case("browser", "GET, a browser's changing fields", Wrk(GREETING, different=4096)),
     Case("get10k", "GET, 10 KiB", Wrk(Exchange("/10k", plain.PAGE)), floor="page"),
     Case("post1k", "POST, 1 KiB echoed", Wrk(Exchange("/echo", b"x" * 1024, "POST", 1024))),
     Case("upload64k", "POST, 64 KiB taken", Wrk(Exchange("/upload", b"65536", "POST", 65536))),

@@ -68,6 +68,7 @@ class Wrk:
     exchange: Exchange
     connections: int = 32
     depth: int = 1  # requests in one write
+    different: int = 1  # requests that take turns, a browser's with header fields of its own each
 
     def run(self, started: Started, plan: Plan, seconds: float) -> wrk.Summary:
         command = wrk.command(
@@ -75,6 +76,7 @@ class Wrk:
             method=self.exchange.method,
             body=self.exchange.body,
             depth=self.depth,
+            different=self.different,
             connections=self.connections,
             seconds=seconds,
         )

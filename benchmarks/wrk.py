@@ -26,7 +26,14 @@ class Summary:
 
 
 def command(
-    url: str, *, method: str, body: int, depth: int, connections: int, seconds: float
+    url: str,
+    *,
+    method: str,
+    body: int,
+    depth: int,
+    connections: int,
+    seconds: float,
+    different: int = 1,
 ) -> list[str]:
     """wrk with one thread; it takes whole seconds only, so less than one counts as one."""
     return [
@@ -41,6 +48,7 @@ def command(
         method,
         str(body),
         str(depth),
+        str(different),
     ]
 
 
