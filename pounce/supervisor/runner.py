@@ -114,6 +114,9 @@ class Runner:
         deadline = self._state.next_deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready = self._selector.select(timeout)
+        # Signals first: one that was sent to the whole process group has reached the workers too,
+        # and they must not be replaced for doing what it said.
+        self._on_signals()
         for key, _ in ready:
             key.data()
         if not ready:
@@ -173,7 +176,11 @@ class Runner:
             signal.set_wakeup_fd(fd)
 
     def _on_signals(self) -> None:
-        for number in self._wake.recv(4096):
+        try:
+            numbers = self._wake.recv(4096)
+        except BlockingIOError:  # none has come
+            return
+        for number in numbers:
             if number in EVENT_OF:
                 log.info("received %s", signal.Signals(number).name)
                 self._events.append(EVENT_OF[number])

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from enum import Enum
 from typing import Any
 
+from pounce.app import application_traceback
 from pounce.asgi import App, Message
 from pounce.errors import LifespanError
 
@@ -114,7 +114,7 @@ class Lifespan:
         stage, self._stage = self._stage, Stage.OVER
         if stage is Stage.STARTING:
             asked = self._messages.empty()  # it took lifespan.startup, so it knows the protocol
-            trace = "" if error is None else "".join(traceback.format_exception(error))
+            trace = "" if error is None else application_traceback(error)
             if self._mode == "on" or (error is not None and asked):
                 what = "raised" if error is not None else "returned"
                 self._failure = f"application {what} during lifespan startup\0{trace}"

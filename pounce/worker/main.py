@@ -17,6 +17,7 @@ from email.utils import formatdate
 from typing import Any, Final
 
 from pounce import ipc
+from pounce import log as logs
 from pounce.access_log import AccessLog, LineWriter
 from pounce.app import load_app
 from pounce.config import Config
@@ -265,6 +266,7 @@ class Worker:
             self._over.set_result(None)
 
     def _reopen_logs(self) -> None:
+        logs.reopen()
         if self._service.access is not None:
             with contextlib.suppress(OSError):
                 self._service.access.writer.reopen()
