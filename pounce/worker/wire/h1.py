@@ -175,7 +175,8 @@ class Http1Wire(Http1Output):
 
     def reset(self, stream: int, code: int) -> None:
         """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
-        self._receiver = self._held = None
+        self.flush()  # or a client would be cut off before it saw a status
+        self._receiver = None
         self.reading, self.writing = _IGNORED, _IDLE
         self._sink.abort()
 
