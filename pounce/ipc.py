@@ -104,9 +104,40 @@ class Drained:
     cut: int
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Template to master: the application is imported, workers may be asked for.
+
+    ``left_behind`` names threads and sockets that the import started, which no fork survives well.
+    """
+
+    left_behind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Master to template: fork a worker; its control channel's descriptor comes along."""
+
+    worker: int
+    slot: int
+    generation: int
+    record: int
+    listeners: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """Template to master: the worker's pid; 0 where there is none, for the reason ``why``."""
+
+    worker: int
+    pid: int
+    why: str
+
+
+FromTemplate = Loaded | Failed | Forked
 ToWorker = Go | Drain | ReopenLogs
 ToMaster = Ready | Accepting | Failed | Heartbeat | Draining | Drained
-Message = ToWorker | ToMaster
+Message = ToWorker | ToMaster | FromTemplate | Fork
 
 BY_TAG: Final[Mapping[str, type[Message]]] = {
     "go": Go,
@@ -118,6 +149,9 @@ BY_TAG: Final[Mapping[str, type[Message]]] = {
     "heartbeat": Heartbeat,
     "draining": Draining,
     "drained": Drained,
+    "loaded": Loaded,
+    "fork": Fork,
+    "forked": Forked,
 }
 TAG_OF: Final[Mapping[type[Message], str]] = {kind: tag for tag, kind in BY_TAG.items()}
 
@@ -132,6 +166,18 @@ def encode(message: Message) -> bytes:
     if len(line) > LINE_LIMIT:
         raise ValueError(f"{type(message).__name__} is {len(line)} bytes, limit {LINE_LIMIT}")
     return line
+
+
+def failed(code: int, why: str, trace: str) -> Failed:
+    """A Failed that fits on its line: of a long traceback the end is kept, which says most."""
+    message = Failed(code, why[:500], trace[-3000:])
+    while True:
+        try:
+            encode(message)
+        except ValueError:  # escapes have made it longer
+            message = Failed(code, message.why[:200], message.trace[len(message.trace) // 4 + 1 :])
+        else:
+            return message
 
 
 def decode(line: bytes) -> Message:
@@ -161,6 +207,8 @@ def _checked(name: str, value: object, kind: str) -> object:
             return float(value)  # type: ignore[arg-type]  # int or float by the guard above
         case "str" if type(value) is str:
             return value
+        case "tuple[int, ...]" if type(value) is list and all(type(one) is int for one in value):
+            return tuple(value)
     raise ValueError(f"{name} is {value!r}, expected {kind}")
 
 

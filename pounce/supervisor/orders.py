@@ -48,6 +48,30 @@ class NotForked:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """The application of `generation` is imported; its workers can be forked."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """It cannot be imported, or its template died of it."""
+
+    generation: int
+    code: int
+    why: str
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateGone:
+    """The template of a generation that was loaded has died."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reload:
     """New code is wanted (SIGHUP, a changed file)."""
 
@@ -62,8 +86,21 @@ class Tick:
     """next_deadline() has come."""
 
 
-Event = Said | HungUp | Exited | NotForked | Reload | Stop | Tick
+Event = Said | HungUp | Exited | NotForked | Loaded | LoadFailed | TemplateGone | Reload | Stop | Tick
 
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Import the application anew, for `generation`; answered by Loaded or LoadFailed."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """No worker of `generation` will be asked for any more."""
+
+    generation: int
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
@@ -120,4 +157,4 @@ class Finish:
     status: int
 
 
-Action = Spawn | Tell | Kill | Serving | StopListening | Note | Finish
+Action = Load | Unload | Spawn | Tell | Kill | Serving | StopListening | Note | Finish

@@ -25,13 +25,19 @@ class Ended:
     signal: str
 
 
-def fork(main: Callable[[], int], *, first: Callable[[], None]) -> int:
+def fork(
+    main: Callable[[], int], *, first: Callable[[], None], keep_exit_handlers: bool = False
+) -> int:
     """The pid of a new process that runs `first` and `main` and exits with what `main` returns.
 
     In the child no signal arrives before `first` is done: an inherited wakeup descriptor would
     report it to the master. Then all handlers are the defaults, but SIGINT is ignored: Ctrl-C
     reaches the whole process group, and the master decides what it means. The child never
     returns into the caller's code.
+
+    Args:
+        keep_exit_handlers: those registered so far are the application's, which the caller has
+            imported, and run at the new process's end.
 
     Raises:
         OSError: no process could be made (EAGAIN, ENOMEM).
@@ -41,6 +47,8 @@ def fork(main: Callable[[], int], *, first: Callable[[], None]) -> int:
     try:
         pid = os.fork()
         if pid == 0:
+            if not keep_exit_handlers:
+                atexit._clear()  # the master's are the master's
             _child(main, first, before)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -57,7 +65,6 @@ def _child(
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        atexit._clear()  # the master's are the master's
         first()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         status = main()

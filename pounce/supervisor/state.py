@@ -24,6 +24,9 @@ from pounce.supervisor.orders import (
     HungUp,
     Kill,
     Level,
+    Load,
+    Loaded,
+    LoadFailed,
     Note,
     NotForked,
     Reload,
@@ -33,6 +36,8 @@ from pounce.supervisor.orders import (
     Stop,
     StopListening,
     Tell,
+    TemplateGone,
+    Unload,
 )
 from pounce.supervisor.stages import NEXT_STAGE, STAYING, Cue, Stage
 
@@ -88,7 +93,14 @@ class Ending:
 class Supervisor:
     """The master's decisions. One event at a time; `now` is from one monotonic clock."""
 
-    def __init__(self, *, slots: int, start_timeout: float, shutdown_timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int,
+        start_timeout: float,
+        shutdown_timeout: float,
+        templates: bool = False,
+    ) -> None:
         self.start_timeout = start_timeout
         self.shutdown_timeout = shutdown_timeout
         self.workers: dict[int, Worker] = {}
@@ -96,6 +108,9 @@ class Supervisor:
         self.serving = 0  # the generation that serves; 0: none yet
         self.coming = 0  # the generation that is being started; 0: none
         self.newest = 0
+        self.templates = templates
+        self.loaded: set[int] = set()  # generations with a template, loading ones included
+        self.loading_until = math.inf
         self.ending: Ending | None = None
         self.listening = True
         self.finished = False
@@ -121,6 +136,14 @@ class Supervisor:
                 self._bury(worker, status, signal, now)
             case NotForked(worker, why):
                 self._not_forked(worker, why, now)
+            case Loaded(generation):
+                if generation == self.coming:
+                    self.loading_until = math.inf
+                    self._populate(now)
+            case LoadFailed(generation, code, why, trace):
+                self._not_loaded(generation, code, why, trace)
+            case TemplateGone(generation):
+                self._template_gone(generation)
             case Reload():
                 self._reload_asked = True
             case Stop():
@@ -139,6 +162,7 @@ class Supervisor:
         if self.finished:
             return
         yield from (worker.due for worker in self.workers.values())
+        yield self.loading_until
         if self.ending:
             return
         if self._reload_asked:
@@ -195,6 +219,21 @@ class Supervisor:
         if worker.stage in STAYING:
             self._lost(worker, now, EXIT_BOOT)
 
+    def _not_loaded(self, generation: int, code: int, why: str, trace: str = "") -> None:
+        self.loaded.discard(generation)
+        if generation == self.coming and not self.ending:
+            self._actions.append(Note("error", why, None, {"generation": generation}, trace))
+            self._give_up(code)
+
+    def _template_gone(self, generation: int) -> None:
+        """Its workers live on, but no more of them can be made of the same code."""
+        if generation not in self.loaded:
+            return
+        self.loaded.discard(generation)
+        if generation == self.serving and not self.ending:
+            self._note("warning", "template died, reloading", generation=generation)
+            self._reload_asked = True
+
     def _stop(self, now: float) -> None:
         if self.ending is None:
             self._end(EXIT_OK)
@@ -213,6 +252,9 @@ class Supervisor:
                 self._cue(id, Cue.OVERDUE, now)
 
     def _expire(self, now: float) -> None:
+        if now >= self.loading_until:
+            self._actions.append(Unload(self.coming))
+            self._not_loaded(self.coming, EXIT_BOOT, "application is not imported in time")
         for worker in self.workers.values():
             if now < worker.due:
                 continue
@@ -268,12 +310,7 @@ class Supervisor:
         if self.ending:
             return
         if worker.generation == self.coming:
-            self.coming = 0
-            if self.serving:
-                self._note("error", "reload failed, the old code serves on", failed=self.newest)
-            elif not self._reload_asked:
-                self._note("error", "the server cannot start", status=code)
-                self._end(code)
+            self._give_up(code)
             return
         if worker.generation != self.serving:
             return  # of a generation that was given up for a sister that was lost with it
@@ -292,11 +329,22 @@ class Supervisor:
             )
         slot.not_before = now + pause
 
+    def _give_up(self, code: int) -> None:
+        """The coming generation will not come."""
+        self.coming = 0
+        self.loading_until = math.inf
+        if self.serving:
+            self._note("error", "reload failed, the old code serves on", failed=self.newest)
+        elif not self._reload_asked:
+            self._note("error", "the server cannot start", status=code)
+            self._end(code)
+
     def _end(self, status: int) -> None:
         self.ending = Ending(status, self.shutdown_timeout)
 
     def _settle(self, now: float) -> None:
         if self.ending:
+            self._unload(())
             for worker in self.workers.values():
                 if worker.stage in STAYING or worker.stage is Stage.LEAVING:
                     self._retire(worker, "exit", now)
@@ -310,9 +358,10 @@ class Supervisor:
         if self._reload_asked and now >= self._reload_from:
             self._begin(now)
         for at in self._empty_slots():
-            if now >= self.slots[at].not_before:
+            if now >= self.slots[at].not_before and self._can_fork(self.serving):
                 self._spawn(at, self.serving, now)
         self._open(now)
+        self._unload((self.serving, self.coming))
         for worker in self.workers.values():
             if worker.stage in STAYING and worker.generation not in (self.serving, self.coming):
                 self._retire(worker, "reload", now)
@@ -326,8 +375,24 @@ class Supervisor:
         self.coming = self.newest
         if self.newest > 1:
             self._note("info", "reloading", generation=self.newest)
+        if self.templates:
+            self.loaded.add(self.coming)
+            self.loading_until = now + self.start_timeout
+            self._actions.append(Load(self.coming))
+        else:
+            self._populate(now)
+
+    def _populate(self, now: float) -> None:
         for at in range(len(self.slots)):
             self._spawn(at, self.coming, now)
+
+    def _can_fork(self, generation: int) -> bool:
+        return not self.templates or generation in self.loaded
+
+    def _unload(self, wanted: tuple[int, ...]) -> None:
+        for generation in sorted(self.loaded.difference(wanted)):
+            self.loaded.remove(generation)
+            self._actions.append(Unload(generation))
 
     def _spawn(self, slot: int, generation: int, now: float) -> None:
         id, self._next_id = self._next_id, self._next_id + 1

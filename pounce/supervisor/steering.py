@@ -1,0 +1,83 @@
+"""Which of the listeners that share a port the kernel gives new connections to: classic BPF on a
+SO_REUSEPORT group. Linux only; works unprivileged.
+
+Without a program the kernel spreads by a hash over all members. A program is attached only while a
+member is out (its worker is stalled, or it is to be closed), and detached once all are in again,
+since a member that joins later would not be chosen by it.
+
+Source: socket(7), SO_ATTACH_REUSEPORT_CBPF; linux/filter.h and linux/bpf_common.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+SO_ATTACH_REUSEPORT_CBPF: Final = 51
+SO_DETACH_REUSEPORT_BPF: Final = 68
+
+# Operation codes: load a word at an absolute offset; modulo a constant; jump if equal; return.
+LOAD: Final = 0x20
+MODULO: Final = 0x94
+JUMP_EQUAL: Final = 0x15
+RETURN: Final = 0x06
+# An ancillary "offset" that loads a random number (SKF_AD_OFF + SKF_AD_RANDOM).
+RANDOM: Final = 0xFFFFF000 + 56
+LONGEST: Final = 4096  # instructions the kernel takes (BPF_MAXINSNS)
+
+Instruction = tuple[int, int, int, int]
+
+
+def choose_among(indices: Sequence[int]) -> list[Instruction]:
+    """A program that returns one of `indices` of the group, each as often as the others.
+
+    Args:
+        indices: places in the group, in the order in which its members began to listen.
+
+    Raises:
+        ValueError: none, or more than a program can name.
+    """
+    if not indices or 2 * len(indices) + 2 > LONGEST:
+        raise ValueError(f"{len(indices)} members cannot be chosen among")
+    program: list[Instruction] = [(LOAD, 0, 0, RANDOM), (MODULO, 0, 0, len(indices))]
+    for place, index in enumerate(indices[:-1]):
+        program.append((JUMP_EQUAL, 0, 1, place))
+        program.append((RETURN, 0, 0, index))
+    program.append((RETURN, 0, 0, indices[-1]))
+    return program
+
+
+def encode(program: Sequence[Instruction]) -> bytes:
+    """The instructions as the kernel reads them (struct sock_filter)."""
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+
+
+def attach(member: socket.socket, program: Sequence[Instruction]) -> None:
+    """Lets `program` choose for the whole group of `member`.
+
+    Raises:
+        OSError: not a SO_REUSEPORT socket, or a kernel without the option.
+    """
+    code = ctypes.create_string_buffer(encode(program))
+    option = struct.pack("@HP", len(program), ctypes.addressof(code))  # struct sock_fprog
+    member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, option)
+
+
+def detach(member: socket.socket) -> None:
+    """Back to the kernel's hash over all members. Harmless when nothing is attached."""
+    try:
+        member.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
+    except OSError:
+        return
+
+
+def queue_depth(listener: socket.socket) -> int:
+    """Connections that wait in the queue of a TCP listener; 0 where the kernel does not say."""
+    try:
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    except OSError:
+        return 0
+    return int.from_bytes(info[24:28], "little") if len(info) >= 28 else 0

@@ -1,0 +1,248 @@
+"""The process that imports the application once per generation and forks its workers.
+
+The workers share its memory, and a replacement is there in the time of a fork. The master itself
+never imports the application: what a reload brings is then new code, and broken new code ends
+here.
+
+A worker is forked twice over, so that it becomes a child of the master (PR_SET_CHILD_SUBREAPER),
+who waits for it as for any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pounce import ipc
+from pounce.errors import EXIT_LOAD, EXIT_OK, LoadError
+from pounce.supervisor import process
+
+log = logging.getLogger("pounce")
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
+PID: Final = struct.Struct("@i")
+
+Load = Callable[[], object]
+# Runs in the worker: what load() made, and the worker's seat; returns the exit status.
+Run = Callable[[object, ipc.Seat], int]
+
+
+def can_have_templates() -> bool:
+    """Makes this process the parent of orphaned workers; False where the system cannot."""
+    return sys.platform == "linux" and _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> bool:
+    try:
+        return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+class Template:
+    """A generation's template as the master holds it.
+
+    Args:
+        load: imports the application; runs in the new process.
+        run: runs in each worker.
+        first: closes what is the master's alone; runs in the new process.
+        seat_only: in a worker, closes the listeners of other slots.
+
+    Attributes:
+        generation, pid: who it is.
+        channel: readable when it has said something, or is gone.
+    """
+
+    def __init__(
+        self,
+        generation: int,
+        *,
+        load: Load,
+        run: Run,
+        first: Callable[[], None],
+        seat_only: Callable[[int], None],
+    ) -> None:
+        self.generation = generation
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.setblocking(False)
+        master = os.getpid()
+
+        def prepare() -> None:
+            self.channel.close()
+            first()
+            # It has no loop that would see the end of file while it imports.
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != master:
+                os._exit(EXIT_OK)
+
+        try:
+            self.pid = process.fork(
+                lambda: _Nursery(channel=theirs, load=load, run=run, seat_only=seat_only).main(),
+                first=prepare,
+            )
+        except OSError:
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
+
+    def fork(self, order: ipc.Fork, control: socket.socket) -> None:
+        """Asks for a worker, whose end of the control channel is `control`; answered by Forked.
+
+        Raises:
+            OSError: the template is gone, or does not listen.
+        """
+        socket.send_fds(self.channel, [ipc.encode(order)], [control.fileno()])
+
+    def read(self) -> Iterator[ipc.FromTemplate]:
+        """What it has said since the last time.
+
+        Raises:
+            EOFError: it is gone.
+        """
+        while True:
+            try:
+                data = self.channel.recv(ipc.LINE_LIMIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                raise EOFError
+            message = ipc.decode(data)
+            if isinstance(message, ipc.FromTemplate):
+                yield message
+
+    def close(self) -> None:
+        """Lets it go: at the end of file it exits. Its workers stay."""
+        self.channel.close()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill(self.pid)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Nursery:
+    """The template itself, from the inside."""
+
+    channel: socket.socket
+    load: Load
+    run: Run
+    seat_only: Callable[[int], None]
+
+    def main(self) -> int:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # the master's; they may reach the whole group
+        sockets = _sockets()
+        try:
+            loaded = self.load()
+        except LoadError as error:
+            self._say(ipc.failed(EXIT_LOAD, str(error), error.traceback))
+            return EXIT_LOAD
+        # What is there by now stays: no collection in a worker need touch, and so copy, its pages.
+        gc.collect()
+        gc.freeze()
+        self._say(ipc.Loaded(_left_behind(sockets)))
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.channel, ipc.LINE_LIMIT, 1)
+            except OSError:
+                return EXIT_OK
+            if not data:
+                return EXIT_OK
+            order = ipc.decode(data)
+            if isinstance(order, ipc.Fork):
+                self._fork(loaded, order, descriptors[0])
+
+    def _say(self, message: ipc.FromTemplate) -> None:
+        with contextlib.suppress(OSError):  # the master is gone, which the next read tells
+            self.channel.send(ipc.encode(message))
+
+    def _fork(self, loaded: object, order: ipc.Fork, control: int) -> None:
+        seat = ipc.Seat(
+            slot=order.slot,
+            generation=order.generation,
+            record=order.record,
+            control=control,
+            listeners=tuple(order.listeners),
+        )
+
+        def first() -> None:
+            self.channel.close()
+            self.seat_only(order.slot)
+
+        read_end, write_end = os.pipe()
+        try:
+            middle = os.fork()
+        except OSError as error:
+            os.close(read_end)
+            os.close(write_end)
+            os.close(control)
+            self._say(ipc.Forked(order.worker, 0, str(error)))
+            return
+        if middle == 0:
+            # Only here to die: the worker's parent is then the master.
+            try:
+                os.close(read_end)
+                pid = process.fork(
+                    lambda: self.run(loaded, seat), first=first, keep_exit_handlers=True
+                )
+                os.write(write_end, PID.pack(pid))
+            finally:
+                os._exit(EXIT_OK)
+        os.close(write_end)
+        os.close(control)
+        os.waitpid(middle, 0)
+        data = os.read(read_end, PID.size)
+        os.close(read_end)
+        if len(data) == PID.size:
+            self._say(ipc.Forked(order.worker, PID.unpack(data)[0], ""))
+        else:
+            self._say(ipc.Forked(order.worker, 0, "no process could be made"))
+
+
+def _sockets() -> set[str]:
+    """The sockets this process holds, as the kernel names them."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                target = os.readlink(f"/proc/self/fd/{name}")
+                if target.startswith("socket:"):
+                    found.add(target)
+    return found
+
+
+def _left_behind(sockets_before: set[str]) -> str:
+    """What the import has started that does not survive a fork; "" for nothing.
+
+    A fork copies no other thread, but the locks that one held; and a socket that is shared by all
+    workers mixes their traffic.
+    """
+    parts = []
+    with contextlib.suppress(OSError):
+        count = len(os.listdir("/proc/self/task")) - 1
+        if count:
+            names = [
+                thread.name
+                for thread in threading.enumerate()
+                if thread is not threading.main_thread()
+            ]
+            parts.append(f"{count} threads ({', '.join(names) or 'not of Python'})")
+    opened = _sockets() - sockets_before
+    if opened:
+        parts.append(f"{len(opened)} sockets")
+    return " and ".join(parts)
