@@ -147,6 +147,13 @@ class Config:
         choices=("auto", "httptools", "h11"),
         help="HTTP/1.1 parser; auto takes httptools where it is installed.",
     )
+    preload: str = setting(
+        "auto",
+        group=WORKERS,
+        choices=("auto", "on", "off"),
+        help="Import the application once and fork the workers from there; auto lets each worker "
+        "import it where the import leaves threads or sockets behind.",
+    )
     start_timeout: float = setting(
         60.0,
         group=WORKERS,

@@ -26,7 +26,8 @@ from pounce.errors import ConfigError, ExtraMissing, UsageError
 from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
 from pounce.sources import from_table, resolve
-from pounce.supervisor.runner import Runner
+from pounce.supervisor.runner import Preload, Runner
+from pounce.worker.main import load, run_loaded
 from pounce.worker.main import run as run_worker
 
 log = logging.getLogger(logs.LOGGER)
@@ -75,6 +76,13 @@ def serve(
         scoreboard=scoreboard,
         start_timeout=config.start_timeout,
         shutdown_timeout=config.shutdown_timeout,
+        preload=Preload(
+            load=functools.partial(load, config),
+            run=functools.partial(run_loaded, config, scoreboard),
+            always=config.preload == "on",
+        )
+        if config.preload != "off"
+        else None,
         reload_dirs=[Path(config.app_dir)] if config.reload else [],
     ).run()
 

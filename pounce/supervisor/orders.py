@@ -86,7 +86,9 @@ class Tick:
     """next_deadline() has come."""
 
 
-Event = Said | HungUp | Exited | NotForked | Loaded | LoadFailed | TemplateGone | Reload | Stop | Tick
+Event = (
+    Said | HungUp | Exited | NotForked | Loaded | LoadFailed | TemplateGone | Reload | Stop | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Unload:
     """No worker of `generation` will be asked for any more."""
 
     generation: int
+
 
 @dataclass(frozen=True, slots=True)
 class Spawn:

@@ -14,14 +14,17 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from pounce import ipc, orphan
+from pounce.errors import EXIT_BOOT
 from pounce.listeners import Listeners
 from pounce.supervisor import orders, process
 from pounce.supervisor.child import Child
 from pounce.supervisor.state import Supervisor
+from pounce.supervisor.template import Load, Run, Template, can_have_templates
 from pounce.supervisor.watch import Watcher
 
 log = logging.getLogger("pounce")
@@ -49,6 +52,21 @@ class Scoreboard(Protocol):
     def clear(self, record: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Preload:
+    """Import the application once per generation, in a process that forks the workers.
+
+    Attributes:
+        load: imports it; what it returns goes to `run`.
+        run: a worker that has it already.
+        always: also when the import leaves threads or sockets behind, which no fork survives well.
+    """
+
+    load: Load
+    run: Run
+    always: bool = False
+
+
 class Runner:
     """One server: its slots, its workers and its listeners, from start to end.
 
@@ -60,6 +78,7 @@ class Runner:
         start_timeout: seconds from fork to Ready, and again from Go to Accepting.
         shutdown_timeout: seconds in which a stopping worker may finish what it has begun.
         reload_dirs: reload when a Python file below them changes.
+        preload: None lets every worker import the application by itself.
     """
 
     def __init__(
@@ -72,13 +91,20 @@ class Runner:
         start_timeout: float = 60.0,
         shutdown_timeout: float = 30.0,
         reload_dirs: Sequence[Path] = (),
+        preload: Preload | None = None,
     ) -> None:
+        self._preload = preload if preload and can_have_templates() else None
+        self._templates: dict[int, Template] = {}
+        self._unclaimed: dict[int, process.Ended] = {}  # ended before their template named them
         self._entry = entry
         self._listeners = listeners
         self._scoreboard = scoreboard
         self._reload_dirs = reload_dirs
         self._state = Supervisor(
-            slots=slots, start_timeout=start_timeout, shutdown_timeout=shutdown_timeout
+            slots=slots,
+            start_timeout=start_timeout,
+            shutdown_timeout=shutdown_timeout,
+            templates=self._preload is not None,
         )
         self._children: dict[int, Child] = {}
         self._free_records = set(range(scoreboard.records))
@@ -131,6 +157,8 @@ class Runner:
             self._watcher.close()
         for child in self._children.values():
             child.control.close()
+        for template in self._templates.values():
+            template.close()
         self._listeners.close()
         self._selector.close()
         self._wake.close()
@@ -147,6 +175,8 @@ class Runner:
     def _leave_channels(self) -> None:
         for other in self._children.values():
             other.control.close()
+        for template in self._templates.values():
+            template.close()
         self._selector.close()
         self._wake.close()
         self._wakeup.close()
@@ -196,6 +226,9 @@ class Runner:
                 self._hear(child)  # its last words are older than its end
                 self._events.append(orders.Exited(child.id, ended.status, ended.signal))
                 return
+        if any(not child.pid for child in self._children.values()):
+            self._unclaimed[ended.pid] = ended
+            return
         log.debug("reaped a process that is none of ours pid=%d", ended.pid)
 
     # Workers
@@ -228,7 +261,11 @@ class Runner:
                 orphan.die_with_master(seat.control)
 
             try:
-                pid = process.fork(lambda: self._entry(seat), first=first)
+                if template := self._templates.get(order.generation):
+                    pid = 0
+                    template.fork(_fork_order(order.worker, seat), theirs)
+                else:
+                    pid = process.fork(lambda: self._entry(seat), first=first)
             except OSError:
                 ours.close()
                 raise
@@ -244,6 +281,66 @@ class Runner:
         self._children[child.id] = child
         self._on_readable(ours, lambda: self._on_control(child))
         log.debug("forked a worker %s", child)
+
+    # Templates
+
+    def _load(self, generation: int) -> None:
+        assert self._preload
+        template = Template(
+            generation,
+            load=self._preload.load,
+            run=self._preload.run,
+            first=self._leave_channels,
+            seat_only=self._listeners.keep_only,
+        )
+        self._templates[generation] = template
+        self._on_readable(template.channel, lambda: self._on_template(template))
+
+    def _on_template(self, template: Template) -> None:
+        generation = template.generation
+        try:
+            for message in template.read():
+                match message:
+                    case ipc.Loaded(left_behind):
+                        if left_behind:
+                            self._warn_of(left_behind, template)
+                        self._events.append(orders.Loaded(generation))
+                    case ipc.Failed(code, why, trace):
+                        self._events.append(orders.LoadFailed(generation, code, why, trace))
+                        self._unload(generation)
+                    case ipc.Forked(worker, pid, why):
+                        self._on_forked(worker, pid, why)
+        except EOFError:
+            if self._templates.get(generation) is template:
+                self._unload(generation)
+                self._events.append(orders.TemplateGone(generation))
+
+    def _warn_of(self, left_behind: str, template: Template) -> None:
+        assert self._preload
+        if self._preload.always:
+            log.warning("import started %s, which no fork survives well", left_behind)
+            return
+        log.warning("import started %s, so every worker imports for itself", left_behind)
+        self._unload(template.generation)
+
+    def _on_forked(self, worker: int, pid: int, why: str) -> None:
+        child = self._children.get(worker)
+        if child is None:
+            return
+        if not pid:
+            self._events.append(orders.NotForked(worker, why))
+            self._bury(self._children.pop(worker))
+            return
+        child.pid = pid
+        if ended := self._unclaimed.pop(pid, None):
+            self._on_end(ended)
+
+    def _unload(self, generation: int) -> None:
+        if template := self._templates.pop(generation, None):
+            self._selector.unregister(template.channel)
+            template.close()
+
+    # Channels
 
     def _on_control(self, child: Child) -> None:
         self._hear(child)
@@ -288,8 +385,16 @@ class Runner:
                         self._listeners.listen(child.slot)
                     child.tell(message)
             case orders.Kill(worker):
-                if child := self._children.get(worker):
+                child = self._children.get(worker)
+                if child and child.pid:
                     process.kill(child.pid)
+            case orders.Load(generation):
+                try:
+                    self._load(generation)
+                except OSError as error:
+                    self._events.append(orders.LoadFailed(generation, EXIT_BOOT, str(error)))
+            case orders.Unload(generation):
+                self._unload(generation)
             case orders.Serving(generation, after_s):
                 log.info(
                     "serving on %s workers=%d generation=%d after_s=%.2f",
@@ -317,3 +422,7 @@ class Runner:
         record = log.makeRecord(log.name, level, __file__, 0, "%s", (text,), None, "_note")
         record.exc_text = note.trace or None  # a traceback, though the exception was elsewhere
         log.handle(record)
+
+
+def _fork_order(worker: int, seat: ipc.Seat) -> ipc.Fork:
+    return ipc.Fork(worker, seat.slot, seat.generation, seat.record, seat.listeners)

@@ -167,7 +167,8 @@ class Supervisor:
             return
         if self._reload_asked:
             yield self._reload_from
-        yield from (self.slots[at].not_before for at in self._empty_slots())
+        if self._can_fork(self.serving):
+            yield from (self.slots[at].not_before for at in self._empty_slots())
 
     # What happened
 
@@ -328,6 +329,9 @@ class Supervisor:
                 wait_s=pause,
             )
         slot.not_before = now + pause
+        if not self._can_fork(self.serving):
+            self._reload_asked = True  # only a new generation can fill the slot
+            self._reload_from = max(self._reload_from, now + pause)
 
     def _give_up(self, code: int) -> None:
         """The coming generation will not come."""

@@ -46,7 +46,7 @@ def can_have_templates() -> bool:
 
 def _prctl(option: int, value: int) -> bool:
     try:
-        return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
 
@@ -163,6 +163,8 @@ class _Nursery:
                 return EXIT_OK
             if not data:
                 return EXIT_OK
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
             order = ipc.decode(data)
             if isinstance(order, ipc.Fork):
                 self._fork(loaded, order, descriptors[0])

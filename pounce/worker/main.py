@@ -16,10 +16,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from email.utils import formatdate
 from typing import Any, Final
 
-from pounce import ipc
+from pounce import ipc, orphan
 from pounce import log as logs
 from pounce.access_log import AccessLog, LineWriter
 from pounce.app import load_app
+from pounce.asgi import App
 from pounce.config import Config
 from pounce.errors import EXIT_OK, LifespanError, LoadError
 from pounce.scoreboard import Scoreboard
@@ -47,13 +48,32 @@ SECOND_SIGNAL_TIMEOUT: Final = 1.0
 TRACE_LIMIT: Final = 2000  # characters of a traceback that travel to the master: its end
 
 
-def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat) -> int:
+def load(config: Config) -> App:
+    """The application, for a template: with what a worker needs beside it imported as well.
+
+    Raises:
+        LoadError: it cannot be imported.
+    """
+    if config.loop != "asyncio":
+        with contextlib.suppress(ImportError):
+            import uvloop  # noqa: F401
+    new_reader(config.http)
+    return load_app(config.app, factory=config.factory, app_dir=config.app_dir)
+
+
+def run_loaded(config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat) -> int:
+    """run() for a worker whose template has imported the application."""
+    orphan.die_with_master(seat.control)
+    return run(config, scoreboard, seat, app=app)
+
+
+def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | None = None) -> int:
     """Serves until told to drain; returns the exit status. Called in the forked child."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)  # the master's; they may reach the whole group
     worker = Worker(seat)
     try:
-        app = load_app(config.app, factory=config.factory, app_dir=config.app_dir)
+        app = app or load_app(config.app, factory=config.factory, app_dir=config.app_dir)
     except LoadError as error:
         return worker.fail(error)
     lifespan = Lifespan(app, mode=config.lifespan)
