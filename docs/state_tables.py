@@ -38,10 +38,10 @@ def filled(page: str) -> str:
     for name, table in tables().items():
         opening = PLACE.format(name=name)
         pattern = re.compile(f"{re.escape(opening)}.*?{re.escape(END)}", re.DOTALL)
-        body = "".join(f"{line}\n" for line in table)
-        page, count = pattern.subn(lambda _, made=f"{opening}{body}{END}": made, page)
-        if count != 1:
-            raise SystemExit(f"{PAGE.name} has {count} places for {name}, expected one")
+        before, *after = pattern.split(page)
+        if len(after) != 1:
+            raise SystemExit(f"{PAGE.name} has {len(after)} places for {name}, expected one")
+        page = "".join([before, opening, *(f"{line}\n" for line in table), END, after[0]])
     return page
 
 
@@ -51,7 +51,6 @@ def tables() -> Mapping[str, list[str]]:
             stages.Stage,
             stages.Cue,
             {pair: then.name for pair, then in stages.NEXT_STAGE.items()},
-            missing="DOOMED",
         ),
         "worker/lifecycle.py stages": meanings(lifecycle.Stage),
         "worker/lifecycle.py cues": meanings(lifecycle.Cue),
@@ -62,7 +61,6 @@ def tables() -> Mapping[str, list[str]]:
                 pair: " ".join([then.name, *(f"`{do.value}`" for do in todo)])
                 for pair, (then, todo) in lifecycle.NEXT.items()
             },
-            missing="-",
         ),
         "worker/wire/h1_states.py Reading": meanings(Reading),
         "worker/wire/h1_states.py Writing": meanings(Writing),
@@ -74,14 +72,12 @@ def grid(
     states: Iterable[Enum],
     inputs: Iterable[Enum],
     cells: Mapping[tuple[Enum, Enum], str],
-    *,
-    missing: str,
 ) -> list[str]:
-    """States downwards, inputs across; a state that stays itself is shown as ``=``."""
+    """States downwards, inputs across; ``=`` stays as it is, ``-`` is not in the table."""
     inputs = list(inputs)
     rows = [["", *(cue.name for cue in inputs)], ["---"] * (1 + len(inputs))]
     for state in states:
-        texts = [cells.get((state, cue), missing) for cue in inputs]
+        texts = [cells.get((state, cue), "-") for cue in inputs]
         rows.append([f"**{state.name}**", *("=" if text == state.name else text for text in texts)])
     return [f"| {' | '.join(row)} |" for row in rows]
 

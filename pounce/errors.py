@@ -42,7 +42,7 @@ class UsageError(PounceError):
     exit_code = EXIT_CONFIG
 
 
-class ExtraMissing(PounceError):
+class ExtraMissing(PounceError):  # noqa: N818  # says what it is about
     """A setting asks for a library that is not installed. Names the extra that brings it."""
 
     exit_code = EXIT_CONFIG

@@ -153,7 +153,7 @@ def open_listeners(
         for address in addresses:
             match address:
                 case TcpAddress():
-                    for row in _bind_tcp(address, slots):
+                    for row in _bind_tcp(address, slots, ours=listeners.names):
                         listeners.add(row)
                 case UnixAddress(path):
                     path = os.path.abspath(path)
@@ -171,7 +171,7 @@ def open_listeners(
 # TCP
 
 
-def _bind_tcp(address: TcpAddress, slots: int) -> list[_Row]:
+def _bind_tcp(address: TcpAddress, slots: int, *, ours: Sequence[str]) -> list[_Row]:
     where = f"[{address.host}]" if ":" in address.host else address.host
     try:
         places = _places_of(address)
@@ -189,7 +189,7 @@ def _bind_tcp(address: TcpAddress, slots: int) -> list[_Row]:
             if tries and error.errno == errno.EADDRINUSE:
                 continue
             raise BindError(
-                f"{where}:{address.port} cannot be bound: {_tcp_reason(address, error)}"
+                f"{where}:{address.port} cannot be bound: {_tcp_reason(address, error, ours)}"
             ) from None
 
 
@@ -287,8 +287,10 @@ def _join(other: socket.socket, target: tuple[object, ...]) -> None:
     other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
-def _tcp_reason(address: TcpAddress, error: OSError) -> str:
+def _tcp_reason(address: TcpAddress, error: OSError, ours: Sequence[str]) -> str:
     match error.errno:
+        case errno.EADDRINUSE if any(name.endswith(f":{address.port}") for name in ours):
+            return "we have it already (is the address given twice?)"
         case errno.EADDRINUSE:
             return f"{_holder_of(address.port)}; stop it, or choose another port"
         case errno.EACCES | errno.EPERM:
@@ -304,15 +306,21 @@ def _tcp_reason(address: TcpAddress, error: OSError) -> str:
 
 
 def _holder_of(port: int) -> str:
-    """Who has the port, as far as we may see it."""
+    """Who has the port, as far as we may see it: the one to stop, not one of its workers."""
     import psutil  # here: megabytes that no process needs while all is well
+
+    def listens(process: psutil.Process) -> bool:
+        sockets = getattr(process, "net_connections", None) or process.connections  # before 6.0
+        return any(one.laddr and one.laddr.port == port and not one.raddr for one in sockets("tcp"))
 
     with contextlib.suppress(psutil.Error, OSError):
         for one in psutil.net_connections("tcp"):
             if one.laddr and one.laddr.port == port and one.pid and not one.raddr:
-                if one.pid == os.getpid():
-                    return "we have it already (is the address given twice?)"
-                return f"{psutil.Process(one.pid).name()} (pid {one.pid}) has it"
+                holder = psutil.Process(one.pid)
+                with contextlib.suppress(psutil.Error):
+                    while (parent := holder.parent()) is not None and listens(parent):
+                        holder = parent
+                return f"{holder.name()} (pid {holder.pid}) has it"
     return "another process has it"
 
 

@@ -1,4 +1,4 @@
-"""Shared memory in which each worker says how many connections it holds. Written by many, locked by none.
+"""Shared memory in which each worker says how many connections it holds, without a lock.
 
 The master makes it before it forks. One record has one writer, so no lock is needed: a worker adds
 its own connection first and then sums all records, so the limit is never passed, though two workers

@@ -190,6 +190,8 @@ class HttpStream:
                 service.stats.requests += 1
                 if service.access is not None:
                     service.access.add(self, self._peer.info.client_text)
+                if self._changed is not None:  # somebody in receive() waits for the end
+                    self._changed.set()
             else:
                 self._stage = _BODY if more else _TRAILERS
                 self._sends += 1
@@ -299,6 +301,7 @@ class HttpStream:
         self._service.stats.requests += 1
         if self._service.access is not None:
             self._service.access.add(self, self._peer.info.client_text)
+        self._wake()
 
     async def _give_way(self) -> None:
         """Waits for room in the transport; without need for that, for one turn of the loop."""

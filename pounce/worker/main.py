@@ -76,6 +76,7 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
         app = app or load_app(config.app, factory=config.factory, app_dir=config.app_dir)
     except LoadError as error:
         return worker.fail(error)
+    log.disabled = False  # see serve()
     lifespan = Lifespan(app, mode=config.lifespan)
     loop = new_loop(config.loop)
     asyncio.set_event_loop(loop)
@@ -175,6 +176,9 @@ class Worker:
             await lifespan.start()
         except LifespanError as error:
             return self.fail(error)
+        # An application that sets up its own logging disables all loggers it does not name, unless
+        # it knows how to say otherwise; its faults would be seen nowhere.
+        log.disabled = False
         # What the application has made by now stays: no later collection need look at it.
         gc.collect()
         gc.freeze()

@@ -157,7 +157,9 @@ class Follower:
         if not command:
             return
         program = command.split()[0].rpartition("/")[2]
-        if program == "pounce" and not re.search(r"^pounce (check|--help|--version)|[|;&]", command):
+        if program == "pounce" and not re.search(
+            r"^pounce (check|--help|--version)|[|;&]", command
+        ):
             self._serve(command, printed)
             return
         assert program in PROGRAMS | {"pounce"}, f"{program} is no program that pages use"
