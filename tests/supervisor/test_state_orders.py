@@ -11,8 +11,20 @@ from pounce.supervisor.state import GRACE_S, Supervisor
 from tests.support.fake_kernel import FakeKernel, Process
 
 SHUTDOWN_TIMEOUT = 30.0
-KIND = ("boot", "accept", "drain", "reload", "wait")
-UNKIND = (*KIND, "fail", "crash", "hang up", "leave", "reap", "storm", "no fork", "fork")
+KIND = ("load", "boot", "accept", "drain", "reload", "wait")
+UNKIND = (
+    *KIND,
+    "no load",
+    "lose template",
+    "fail",
+    "crash",
+    "hang up",
+    "leave",
+    "reap",
+    "storm",
+    "no fork",
+    "fork",
+)
 
 Moves = list[tuple[str, int]]
 
@@ -21,8 +33,13 @@ def moves_of(names: tuple[str, ...]) -> st.SearchStrategy[Moves]:
     return st.lists(st.tuples(st.sampled_from(names), st.integers(0, 11)), max_size=60)
 
 
-def kernel(slots: int) -> FakeKernel:
-    supervisor = Supervisor(slots=slots, start_timeout=60.0, shutdown_timeout=SHUTDOWN_TIMEOUT)
+def kernel(slots: int, *, templates: bool) -> FakeKernel:
+    supervisor = Supervisor(
+        slots=slots,
+        start_timeout=60.0,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        templates=templates,
+    )
     return FakeKernel(supervisor)
 
 
@@ -41,6 +58,13 @@ def move(one: FakeKernel, name: str, at: int) -> None:
             one.can_fork = True
         case "reap":
             one.reap_killed()
+        case "load" | "no load":
+            loading = [at for at, loaded in one.templates.items() if not loaded]
+            for generation in loading[:1]:
+                (one.load if name == "load" else one.fail_to_load)(generation)
+        case "lose template":
+            for generation in [*one.templates][:1]:
+                one.lose_template(generation)
         case _:
             able = [process for process in one.processes.values() if can(process, name)]
             if able:
@@ -78,29 +102,37 @@ def act(one: FakeKernel, process: Process, name: str) -> None:
             one.crash(process)
 
 
-@given(slots=st.integers(1, 4), moves=moves_of(KIND))
-def test_reloads_never_leave_fewer_workers_serving(slots: int, moves: Moves) -> None:
-    one = kernel(slots)
-    one.boot_all()
-    for name, at in moves:
-        move(one, name, at)
-        assert len(one.serving) >= slots, one.story
-
-
-@given(slots=st.integers(1, 4), moves=moves_of((*KIND, "fail", "no fork", "fork", "storm")))
-def test_broken_reloads_never_leave_fewer_workers_serving(slots: int, moves: Moves) -> None:
-    one = kernel(slots)
-    one.boot_all()
-    for name, at in moves:
-        move(one, name, at)
-        assert len(one.serving) >= slots, one.story
-
-
-@given(slots=st.integers(1, 4), moves=moves_of(UNKIND))
-def test_whatever_happened_the_newest_code_serves_in_every_slot_in_the_end(
-    slots: int, moves: Moves
+@given(slots=st.integers(1, 4), templates=st.booleans(), moves=moves_of(KIND))
+def test_reloads_never_leave_fewer_workers_serving(
+    slots: int, templates: bool, moves: Moves
 ) -> None:
-    one = kernel(slots)
+    one = kernel(slots, templates=templates)
+    one.boot_all()
+    for name, at in moves:
+        move(one, name, at)
+        assert len(one.serving) >= slots, one.story
+
+
+@given(
+    slots=st.integers(1, 4),
+    templates=st.booleans(),
+    moves=moves_of((*KIND, "fail", "no fork", "fork", "storm")),
+)
+def test_broken_reloads_never_leave_fewer_workers_serving(
+    slots: int, templates: bool, moves: Moves
+) -> None:
+    one = kernel(slots, templates=templates)
+    one.boot_all()
+    for name, at in moves:
+        move(one, name, at)
+        assert len(one.serving) >= slots, one.story
+
+
+@given(slots=st.integers(1, 4), templates=st.booleans(), moves=moves_of(UNKIND))
+def test_whatever_happened_the_newest_code_serves_in_every_slot_in_the_end(
+    slots: int, templates: bool, moves: Moves
+) -> None:
+    one = kernel(slots, templates=templates)
     one.boot_all()
     for name, at in moves:
         move(one, name, at)
@@ -114,11 +146,16 @@ def test_whatever_happened_the_newest_code_serves_in_every_slot_in_the_end(
     assert one.served == sorted(one.served), f"older code came back\n{one.story}"
 
 
-@given(slots=st.integers(1, 4), moves=moves_of(UNKIND), stops=st.integers(1, 4))
+@given(
+    slots=st.integers(1, 4),
+    templates=st.booleans(),
+    moves=moves_of(UNKIND),
+    stops=st.integers(1, 4),
+)
 def test_a_stop_ends_in_time_though_no_worker_hears_it(
-    slots: int, moves: Moves, stops: int
+    slots: int, templates: bool, moves: Moves, stops: int
 ) -> None:
-    one = kernel(slots)
+    one = kernel(slots, templates=templates)
     for name, at in moves:
         move(one, name, at)
     for _ in range(stops):
@@ -131,9 +168,9 @@ def test_a_stop_ends_in_time_though_no_worker_hears_it(
     assert one.status == EXIT_OK or not one.served, one.story
 
 
-@given(slots=st.integers(1, 4), moves=moves_of((*UNKIND, "stop")))
-def test_nobody_outlives_the_drain_it_was_given(slots: int, moves: Moves) -> None:
-    one = kernel(slots)
+@given(slots=st.integers(1, 4), templates=st.booleans(), moves=moves_of((*UNKIND, "stop")))
+def test_nobody_outlives_the_drain_it_was_given(slots: int, templates: bool, moves: Moves) -> None:
+    one = kernel(slots, templates=templates)
     told_at: dict[int, float] = {}
     for name, at in moves:
         if name == "stop":

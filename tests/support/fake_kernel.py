@@ -14,6 +14,9 @@ from pounce.supervisor.orders import (
     Finish,
     HungUp,
     Kill,
+    Load,
+    Loaded,
+    LoadFailed,
     Note,
     NotForked,
     Said,
@@ -21,7 +24,9 @@ from pounce.supervisor.orders import (
     Spawn,
     StopListening,
     Tell,
+    TemplateGone,
     Tick,
+    Unload,
 )
 from pounce.supervisor.state import GRACE_S, Supervisor
 
@@ -65,6 +70,7 @@ class FakeKernel:
         self.has_listeners = True
         self.status: int | None = None
         self.can_fork = True
+        self.templates: dict[int, bool] = {}  # generation: is it loaded?
         self.feed(Tick())
 
     def feed(self, event: Event) -> list[Action]:
@@ -87,6 +93,8 @@ class FakeKernel:
             case Spawn(worker, slot, generation):
                 if not self.can_fork:
                     return NotForked(worker, "no room")
+                if self.supervisor.templates:
+                    assert self.templates.get(generation), f"no template\n{self.story}"
                 self.spawned += 1
                 assert worker not in self.processes, self.story
                 self.processes[worker] = Process(worker, slot, generation)
@@ -97,6 +105,11 @@ class FakeKernel:
                 if process := self.processes.get(worker):
                     assert not process.killed, f"killed twice\n{self.story}"
                     process.killed = True
+            case Load(generation):
+                assert generation not in self.templates, self.story
+                self.templates[generation] = False
+            case Unload(generation):
+                assert self.templates.pop(generation, None) is not None, self.story
             case Serving(generation):
                 self.served.append(generation)
             case StopListening():
@@ -107,6 +120,7 @@ class FakeKernel:
             case Finish(status):
                 assert self.status is None, self.story
                 assert not self.processes, f"left behind\n{self.story}"
+                assert not self.templates, f"templates left behind\n{self.story}"
                 self.status = status
         return None
 
@@ -145,6 +159,25 @@ class FakeKernel:
             self.feed(Tick())
         self.now = target
 
+    # What templates do
+
+    def load(self, generation: int) -> None:
+        self.templates[generation] = True
+        self.feed(Loaded(generation))
+
+    def fail_to_load(self, generation: int) -> None:
+        del self.templates[generation]
+        self.feed(LoadFailed(generation, EXIT_LOAD, "no module named shop", "Traceback"))
+
+    def lose_template(self, generation: int) -> None:
+        del self.templates[generation]
+        self.feed(TemplateGone(generation))
+
+    def load_all(self) -> None:
+        for generation, loaded in [*self.templates.items()]:
+            if not loaded:
+                self.load(generation)
+
     # What processes do
 
     def boot(self, process: Process) -> None:
@@ -179,7 +212,8 @@ class FakeKernel:
     # The easy life
 
     def boot_all(self) -> None:
-        """Everything that can boot or accept does."""
+        """Everything that can load, boot or accept does."""
+        self.load_all()
         for process in [*self.processes.values()]:
             if not process.said_ready and not process.drains and not process.killed:
                 self.boot(process)
