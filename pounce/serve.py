@@ -26,7 +26,8 @@ from pounce.errors import ConfigError, ExtraMissing, UsageError
 from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
 from pounce.sources import from_table, resolve
-from pounce.supervisor.runner import Preload, Runner
+from pounce.supervisor.runner import Runner
+from pounce.supervisor.templates import Preload
 from pounce.worker.main import load, run_loaded
 from pounce.worker.main import run as run_worker
 

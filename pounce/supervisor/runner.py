@@ -14,17 +14,15 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from pounce import ipc, orphan
-from pounce.errors import EXIT_BOOT
 from pounce.listeners import Listeners
 from pounce.supervisor import orders, process
 from pounce.supervisor.child import Child
 from pounce.supervisor.state import Supervisor
-from pounce.supervisor.template import Load, Run, Template, can_have_templates
+from pounce.supervisor.templates import Preload, Templates
 from pounce.supervisor.watch import Watcher
 
 log = logging.getLogger("pounce")
@@ -50,21 +48,6 @@ class Scoreboard(Protocol):
     @property
     def records(self) -> int: ...
     def clear(self, record: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Preload:
-    """Import the application once per generation, in a process that forks the workers.
-
-    Attributes:
-        load: imports it; what it returns goes to `run`.
-        run: a worker that has it already.
-        always: also when the import leaves threads or sockets behind, which no fork survives well.
-    """
-
-    load: Load
-    run: Run
-    always: bool = False
 
 
 class Runner:
@@ -93,28 +76,28 @@ class Runner:
         reload_dirs: Sequence[Path] = (),
         preload: Preload | None = None,
     ) -> None:
-        self._preload = preload if preload and can_have_templates() else None
-        self._templates: dict[int, Template] = {}
         self._unclaimed: dict[int, process.Ended] = {}  # ended before their template named them
         self._entry = entry
         self._listeners = listeners
+        self._events: deque[orders.Event] = deque([orders.Tick()])
         self._scoreboard = scoreboard
         self._reload_dirs = reload_dirs
         self._state = Supervisor(
             slots=slots,
             start_timeout=start_timeout,
             shutdown_timeout=shutdown_timeout,
-            templates=self._preload is not None,
+            templates=preload is not None,
         )
+        self._preload = preload
+        self._templates = Templates(self._events.append, forked=self._on_forked)
         self._children: dict[int, Child] = {}
         self._free_records = set(range(scoreboard.records))
-        self._events: deque[orders.Event] = deque([orders.Tick()])
         self._status: int | None = None
         self._watcher: Watcher | None = None
 
     def run(self) -> int:
         """Serve until told to stop; the exit status. Once, and in the main thread (signals)."""
-        self._selector = selectors.DefaultSelector()
+        self._selector = self._templates.selector = selectors.DefaultSelector()
         self._wake, self._wakeup = socket.socketpair()
         with self._signals():
             try:
@@ -157,8 +140,7 @@ class Runner:
             self._watcher.close()
         for child in self._children.values():
             child.control.close()
-        for template in self._templates.values():
-            template.close()
+        self._templates.close()
         self._listeners.close()
         self._selector.close()
         self._wake.close()
@@ -175,8 +157,7 @@ class Runner:
     def _leave_channels(self) -> None:
         for other in self._children.values():
             other.control.close()
-        for template in self._templates.values():
-            template.close()
+        self._templates.close()
         self._selector.close()
         self._wake.close()
         self._wakeup.close()
@@ -261,9 +242,9 @@ class Runner:
                 orphan.die_with_master(seat.control)
 
             try:
-                if template := self._templates.get(order.generation):
-                    pid = 0
-                    template.fork(_fork_order(order.worker, seat), theirs)
+                if template := self._templates.of(order.generation):
+                    pid = 0  # it will tell
+                    template.fork(order.worker, seat, theirs)
                 else:
                     pid = process.fork(lambda: self._entry(seat), first=first)
             except OSError:
@@ -282,65 +263,18 @@ class Runner:
         self._on_readable(ours, lambda: self._on_control(child))
         log.debug("forked a worker %s", child)
 
-    # Templates
-
-    def _load(self, generation: int) -> None:
-        assert self._preload
-        template = Template(
-            generation,
-            load=self._preload.load,
-            run=self._preload.run,
-            first=self._leave_channels,
-            seat_only=self._listeners.keep_only,
-        )
-        self._templates[generation] = template
-        self._on_readable(template.channel, lambda: self._on_template(template))
-
-    def _on_template(self, template: Template) -> None:
-        generation = template.generation
-        try:
-            for message in template.read():
-                match message:
-                    case ipc.Loaded(left_behind):
-                        if left_behind:
-                            self._warn_of(left_behind, template)
-                        self._events.append(orders.Loaded(generation))
-                    case ipc.Failed(code, why, trace):
-                        self._events.append(orders.LoadFailed(generation, code, why, trace))
-                        self._unload(generation)
-                    case ipc.Forked(worker, pid, why):
-                        self._on_forked(worker, pid, why)
-        except EOFError:
-            if self._templates.get(generation) is template:
-                self._unload(generation)
-                self._events.append(orders.TemplateGone(generation))
-
-    def _warn_of(self, left_behind: str, template: Template) -> None:
-        assert self._preload
-        if self._preload.always:
-            log.warning("import started %s, which no fork survives well", left_behind)
-            return
-        log.warning("import started %s, so every worker imports for itself", left_behind)
-        self._unload(template.generation)
-
-    def _on_forked(self, worker: int, pid: int, why: str) -> None:
-        child = self._children.get(worker)
+    def _on_forked(self, forked: ipc.Forked) -> None:
+        """A template has done what it was asked for, or could not."""
+        child = self._children.get(forked.worker)
         if child is None:
             return
-        if not pid:
-            self._events.append(orders.NotForked(worker, why))
-            self._bury(self._children.pop(worker))
+        if not forked.pid:
+            self._events.append(orders.NotForked(forked.worker, forked.why))
+            self._bury(self._children.pop(forked.worker))
             return
-        child.pid = pid
-        if ended := self._unclaimed.pop(pid, None):
+        child.pid = forked.pid
+        if ended := self._unclaimed.pop(forked.pid, None):
             self._on_end(ended)
-
-    def _unload(self, generation: int) -> None:
-        if template := self._templates.pop(generation, None):
-            self._selector.unregister(template.channel)
-            template.close()
-
-    # Channels
 
     def _on_control(self, child: Child) -> None:
         self._hear(child)
@@ -389,12 +323,15 @@ class Runner:
                 if child and child.pid:
                     process.kill(child.pid)
             case orders.Load(generation):
-                try:
-                    self._load(generation)
-                except OSError as error:
-                    self._events.append(orders.LoadFailed(generation, EXIT_BOOT, str(error)))
+                assert self._preload  # or the state would not ask
+                self._templates.load(
+                    generation,
+                    self._preload,
+                    first=self._leave_channels,
+                    seat_only=self._listeners.keep_only,
+                )
             case orders.Unload(generation):
-                self._unload(generation)
+                self._templates.unload(generation)
             case orders.Serving(generation, after_s):
                 log.info(
                     "serving on %s workers=%d generation=%d after_s=%.2f",
@@ -422,7 +359,3 @@ class Runner:
         record = log.makeRecord(log.name, level, __file__, 0, "%s", (text,), None, "_note")
         record.exc_text = note.trace or None  # a traceback, though the exception was elsewhere
         log.handle(record)
-
-
-def _fork_order(worker: int, seat: ipc.Seat) -> ipc.Fork:
-    return ipc.Fork(worker, seat.slot, seat.generation, seat.record, seat.listeners)

@@ -98,12 +98,13 @@ class Template:
         finally:
             theirs.close()
 
-    def fork(self, order: ipc.Fork, control: socket.socket) -> None:
+    def fork(self, worker: int, seat: ipc.Seat, control: socket.socket) -> None:
         """Asks for a worker, whose end of the control channel is `control`; answered by Forked.
 
         Raises:
             OSError: the template is gone, or does not listen.
         """
+        order = ipc.Fork(worker, seat.slot, seat.generation, seat.record, seat.listeners)
         socket.send_fds(self.channel, [ipc.encode(order)], [control.fileno()])
 
     def read(self) -> Iterator[ipc.FromTemplate]:

@@ -6,6 +6,7 @@ import pytest
 
 from pounce import ipc
 from pounce.errors import EXIT_BOOT, EXIT_LIFESPAN, EXIT_LOAD, EXIT_OK
+from pounce.supervisor.crew import GRACE_S, RELOAD_SPACING_S
 from pounce.supervisor.orders import (
     Exited,
     HungUp,
@@ -19,7 +20,7 @@ from pounce.supervisor.orders import (
     Tick,
 )
 from pounce.supervisor.stages import NEXT_STAGE, Cue, Stage
-from pounce.supervisor.state import GRACE_S, RELOAD_SPACING_S, Supervisor
+from pounce.supervisor.state import Supervisor
 from tests.support.fake_kernel import FakeKernel
 
 START_TIMEOUT = 60.0

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pounce.errors import EXIT_OK
+from pounce.supervisor.crew import GRACE_S
 from pounce.supervisor.orders import HungUp, Reload, Stop
-from pounce.supervisor.state import GRACE_S, Supervisor
+from pounce.supervisor.state import Supervisor
 from tests.support.fake_kernel import FakeKernel, Process
 
 SHUTDOWN_TIMEOUT = 30.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pounce import ipc
 from pounce.errors import EXIT_LOAD
+from pounce.supervisor.crew import GRACE_S
 from pounce.supervisor.orders import (
     Action,
     Event,
@@ -28,7 +29,7 @@ from pounce.supervisor.orders import (
     Tick,
     Unload,
 )
-from pounce.supervisor.state import GRACE_S, Supervisor
+from pounce.supervisor.state import Supervisor
 
 
 @dataclass
