@@ -149,7 +149,14 @@ def decode(line: bytes) -> Message:
         for name, value in said.items():
             said[name] = _checked(name, value, str(types[name]))
         return kind(**said)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"not a message: {line[:200]!r} ({error})") from None
 
 

@@ -242,10 +242,10 @@ def split_target(target: bytes, method: bytes) -> tuple[bytes, bytes]:
 
     Source: RFC 9112 §3.2.1 to §3.2.4.
     """
-    if target[:1] == b"/":
-        return target, b""
     if method == b"CONNECT":
         raise Refusal(501, "CONNECT is for proxies")
+    if target[:1] == b"/":
+        return target, b""
     if target == b"*":
         if method != b"OPTIONS":
             raise Refusal(400, "target * is for OPTIONS only")
