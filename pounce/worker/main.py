@@ -42,7 +42,7 @@ DRAIN_TICK: Final = 0.05
 # The master is gone: nobody replaces us, and the next master wants the port.
 ORPHAN_TIMEOUT: Final = 0.5
 # Lifespan shutdown gets this long even when the drain used its time up.
-SHUTDOWN_GRACE: Final = 5.0
+SHUTDOWN_GRACE: Final = 0.5
 SECOND_SIGNAL_TIMEOUT: Final = 1.0
 TRACE_LIMIT: Final = 2000  # characters of a traceback that travel to the master: its end
 
@@ -51,6 +51,8 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat) -> int:
     """Serves until told to drain; returns the exit status. Called in the forked child."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)  # the master's; they may reach the whole group
+    # Until there is a loop that can drain, nothing has begun that would have to be finished.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_OK))
     worker = Worker(seat)
     try:
         app = load_app(config.app, factory=config.factory, app_dir=config.app_dir)
