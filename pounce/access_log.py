@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 # A pipe takes up to here whole or not at all (pipe(7)), so lines of two workers never mix.
 PIPE_BUF: Final = 4096  # bytes
 FILE_BUF: Final = 256 * 1024  # bytes per write to a file
 # Lines held while nobody takes them. Past it new ones are dropped, and counted.
 HELD_LIMIT: Final = 4 * 1024 * 1024  # bytes
+
+# Responses whose lines are made together; few enough to hold up no request noticeably.
+BATCH: Final = 64
 
 
 class LineWriter:
@@ -76,6 +79,13 @@ class LineWriter:
         self._open()
         os.close(old)
 
+    def close(self) -> None:
+        """Gives the descriptor back; what is held is lost."""
+        if self._socket is not None:
+            self._socket.close()
+        elif self._descriptor >= 0:
+            os.close(self._descriptor)
+
     def flush(self) -> int:
         """Writes what is held as far as it is taken.
 
@@ -116,6 +126,10 @@ class LineWriter:
         return bool(self._rest or self.lines)
 
 
+# Stream, method, target, version: the first parts of a RequestHead, which is a tuple.
+Head = tuple[int, str, bytes, str, *tuple[Any, ...]]
+
+
 class Response(Protocol):
     """What a line says of a response: an HttpStream."""
 
@@ -124,18 +138,7 @@ class Response(Protocol):
     sent: int
 
     @property
-    def head(self) -> RequestLine: ...
-
-
-class RequestLine(Protocol):
-    """The parts of a request head that a line shows."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def target(self) -> bytes: ...
-    @property
-    def version(self) -> str: ...
+    def head(self) -> Head: ...
 
 
 class AccessLog:
@@ -149,6 +152,7 @@ class AccessLog:
     """
 
     __slots__ = (
+        "_batch",
         "_exact",
         "_exclude",
         "_json",
@@ -170,6 +174,7 @@ class AccessLog:
     ) -> None:
         self.writer = writer
         self._lines = writer.lines
+        self._batch: list[tuple[str, str, Head, int, int, float]] = []
         self._wake: Callable[[], None] = lambda: None
         self._worker = str(worker)
         self._json = form == "json"
@@ -187,36 +192,29 @@ class AccessLog:
         self._stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
     def add(self, response: Response, client: str) -> None:
-        """The line of a response that is written, or never will be.
+        """A response that is written, or never will be.
 
-        Its duration is from the request's head to the response's last byte. A target holds no space
-        and no control byte (the wire refuses those), so with its quotes escaped no request can
-        forge a line (CVE-2020-7694).
+        Its duration is from the request's head to the response's last byte.
         """
-        head = response.head
-        target = head.target
-        if self._exclude and self._excluded(target):
-            return
-        text = target.decode("ascii")
-        duration = int((monotonic() - response.begun) * 1e6)
-        if self._json:
-            line = (
-                f'{{"time":"{self._stamp}","client":{quoted(client)},'
-                f'"method":{quoted(head.method)},"target":{quoted(text)},'
-                f'"protocol":"HTTP/{head.version}","status":{response.status},'
-                f'"bytes":{response.sent},"duration_us":{duration},"worker":{self._worker}}}\n'
+        batch = self._batch
+        if not batch:
+            self._wake()
+        batch.append(
+            (
+                self._stamp,
+                client,
+                response.head,
+                response.status,
+                response.sent,
+                monotonic() - response.begun,
             )
-        else:
-            if '"' in text:
-                text = text.replace('"', "%22")
-            line = (
-                f'{self._stamp} {client} "{head.method} {text} HTTP/{head.version}" '
-                f"{response.status} {response.sent}B {duration}us worker={self._worker}\n"
-            )
-        self._put(line)
+        )
+        if len(batch) >= BATCH:
+            self._make_lines()
 
     def add_refused(self, status: int, client: str) -> None:
-        """The line of an error of ours, to bytes that no application saw."""
+        """An error of ours, as the answer to bytes that no application saw."""
+        self._make_lines()  # those before it
         if self._json:
             line = (
                 f'{{"time":"{self._stamp}","client":{quoted(client)},"method":"-","target":"-",'
@@ -225,12 +223,44 @@ class AccessLog:
             )
         else:
             line = f'{self._stamp} {client} "-" {status} 0B 0us worker={self._worker}\n'
-        self._put(line)
-
-    def _put(self, line: str) -> None:
-        if not self._lines:
-            self._wake()
+        self._wake()
         self._lines.append(line)
+
+    def flush(self) -> int:
+        """Writes all lines so far, as LineWriter.flush()."""
+        self._make_lines()
+        return self.writer.flush()
+
+    def _make_lines(self) -> None:
+        """The lines of a batch. One after the other they cost half of what they would one by one,
+        between requests that push each other's code and data out of the processor's caches.
+
+        A target holds no space and no control byte (the wire refuses those), so with its quotes
+        escaped no request can forge a line (CVE-2020-7694).
+        """
+        end = f"us worker={self._worker}\n"
+        append = self._lines.append
+        for stamp, client, head, status, size, seconds in self._batch:
+            target = head[2]
+            if self._exclude and self._excluded(target):
+                continue
+            text = target.decode("ascii")
+            duration = int(seconds * 1e6)
+            if self._json:
+                append(
+                    f'{{"time":"{stamp}","client":{quoted(client)},'
+                    f'"method":{quoted(head[1])},"target":{quoted(text)},'
+                    f'"protocol":"HTTP/{head[3]}","status":{status},'
+                    f'"bytes":{size},"duration_us":{duration},"worker":{self._worker}}}\n'
+                )
+                continue
+            if '"' in text:
+                text = text.replace('"', "%22")
+            append(
+                f'{stamp} {client} "{head[1]} {text} HTTP/{head[3]}" '
+                f"{status} {size}B {duration}{end}"
+            )
+        self._batch.clear()
 
     def _excluded(self, target: bytes) -> bool:
         path = target.partition(b"?")[0]

@@ -58,6 +58,13 @@ class ReopenLogs:
 
 
 @dataclass(frozen=True, slots=True)
+class Hello:
+    """Worker to master, first of all where a template has forked it: who it is."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Worker to master: the application is imported and started; nothing is accepted yet."""
 
@@ -125,24 +132,16 @@ class Fork:
     listeners: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
-    """Template to master: the worker's pid; 0 where there is none, for the reason ``why``."""
-
-    worker: int
-    pid: int
-    why: str
-
-
-FromTemplate = Loaded | Failed | Forked
+FromTemplate = Loaded | Failed
 ToWorker = Go | Drain | ReopenLogs
-ToMaster = Ready | Accepting | Failed | Heartbeat | Draining | Drained
+ToMaster = Hello | Ready | Accepting | Failed | Heartbeat | Draining | Drained
 Message = ToWorker | ToMaster | FromTemplate | Fork
 
 BY_TAG: Final[Mapping[str, type[Message]]] = {
     "go": Go,
     "drain": Drain,
     "reopen_logs": ReopenLogs,
+    "hello": Hello,
     "ready": Ready,
     "accepting": Accepting,
     "failed": Failed,
@@ -151,7 +150,6 @@ BY_TAG: Final[Mapping[str, type[Message]]] = {
     "drained": Drained,
     "loaded": Loaded,
     "fork": Fork,
-    "forked": Forked,
 }
 TAG_OF: Final[Mapping[type[Message], str]] = {kind: tag for tag, kind in BY_TAG.items()}
 
@@ -195,7 +193,14 @@ def decode(line: bytes) -> Message:
         for name, value in said.items():
             said[name] = _checked(name, value, str(types[name]))
         return kind(**said)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"not a message: {line[:200]!r} ({error})") from None
 
 

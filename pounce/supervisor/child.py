@@ -24,7 +24,7 @@ class Child:
 
     Attributes:
         id: the worker's number in the supervisor's events and actions.
-        pid: 0 until its template has told it.
+        pid: 0 until it has said it, where a template forks it.
         control: the master's end of the channel; non-blocking, for a worker may be stopped.
     """
 

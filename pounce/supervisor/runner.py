@@ -76,7 +76,6 @@ class Runner:
         reload_dirs: Sequence[Path] = (),
         preload: Preload | None = None,
     ) -> None:
-        self._unclaimed: dict[int, process.Ended] = {}  # ended before their template named them
         self._entry = entry
         self._listeners = listeners
         self._events: deque[orders.Event] = deque([orders.Tick()])
@@ -89,7 +88,7 @@ class Runner:
             templates=preload is not None,
         )
         self._preload = preload
-        self._templates = Templates(self._events.append, forked=self._on_forked)
+        self._templates = Templates(self._events.append)
         self._children: dict[int, Child] = {}
         self._free_records = set(range(scoreboard.records))
         self._status: int | None = None
@@ -203,13 +202,11 @@ class Runner:
         if self._watcher and ended.pid == self._watcher.pid:
             return  # its pipe says the same
         for child in self._children.values():
-            if child.pid == ended.pid:
+            if child.pid in (0, ended.pid):
                 self._hear(child)  # its last words are older than its end
+            if child.pid == ended.pid:
                 self._events.append(orders.Exited(child.id, ended.status, ended.signal))
                 return
-        if any(not child.pid for child in self._children.values()):
-            self._unclaimed[ended.pid] = ended
-            return
         log.debug("reaped a process that is none of ours pid=%d", ended.pid)
 
     # Workers
@@ -263,27 +260,23 @@ class Runner:
         self._on_readable(ours, lambda: self._on_control(child))
         log.debug("forked a worker %s", child)
 
-    def _on_forked(self, forked: ipc.Forked) -> None:
-        """A template has done what it was asked for, or could not."""
-        child = self._children.get(forked.worker)
-        if child is None:
-            return
-        if not forked.pid:
-            self._events.append(orders.NotForked(forked.worker, forked.why))
-            self._bury(self._children.pop(forked.worker))
-            return
-        child.pid = forked.pid
-        if ended := self._unclaimed.pop(forked.pid, None):
-            self._on_end(ended)
-
     def _on_control(self, child: Child) -> None:
         self._hear(child)
         if child.hung_up:
             self._selector.unregister(child.control)
-            self._events.append(orders.HungUp(child.id))
+            if child.pid:
+                self._events.append(orders.HungUp(child.id))
+            else:  # its template could not fork it, or it died before it could say a word
+                self._events.append(orders.NotForked(child.id, "it never came to life"))
+                self._bury(self._children.pop(child.id))
 
     def _hear(self, child: Child) -> None:
-        self._events.extend(orders.Said(child.id, message) for message in child.read())
+        for message in child.read():
+            if isinstance(message, ipc.Hello):
+                child.pid = message.pid
+                log.debug("a template has forked a worker %s", child)
+            else:
+                self._events.append(orders.Said(child.id, message))
 
     def _bury(self, child: Child) -> None:
         with contextlib.suppress(KeyError):  # it has hung up before

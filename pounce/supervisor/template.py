@@ -17,9 +17,7 @@ import logging
 import os
 import signal
 import socket
-import struct
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -32,7 +30,6 @@ log = logging.getLogger("pounce")
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
-PID: Final = struct.Struct("@i")
 
 Load = Callable[[], object]
 # Runs in the worker: what load() made, and the worker's seat; returns the exit status.
@@ -99,7 +96,7 @@ class Template:
             theirs.close()
 
     def fork(self, worker: int, seat: ipc.Seat, control: socket.socket) -> None:
-        """Asks for a worker, whose end of the control channel is `control`; answered by Forked.
+        """Asks for a worker, whose end of the control channel is `control`; answered by Hello.
 
         Raises:
             OSError: the template is gone, or does not listen.
@@ -187,34 +184,19 @@ class _Nursery:
             self.channel.close()
             self.seat_only(order.slot)
 
-        read_end, write_end = os.pipe()
-        try:
+        # The middle process is only there to die: the worker's parent is then the master. Where no
+        # worker comes of it, the master sees its channel end without a word.
+        with contextlib.suppress(OSError):
             middle = os.fork()
-        except OSError as error:
-            os.close(read_end)
-            os.close(write_end)
-            os.close(control)
-            self._say(ipc.Forked(order.worker, 0, str(error)))
-            return
-        if middle == 0:
-            # Only here to die: the worker's parent is then the master.
-            try:
-                os.close(read_end)
-                pid = process.fork(
-                    lambda: self.run(loaded, seat), first=first, keep_exit_handlers=True
-                )
-                os.write(write_end, PID.pack(pid))
-            finally:
-                os._exit(EXIT_OK)
-        os.close(write_end)
+            if middle == 0:
+                try:
+                    process.fork(
+                        lambda: self.run(loaded, seat), first=first, keep_exit_handlers=True
+                    )
+                finally:
+                    os._exit(EXIT_OK)
+            os.waitpid(middle, 0)
         os.close(control)
-        os.waitpid(middle, 0)
-        data = os.read(read_end, PID.size)
-        os.close(read_end)
-        if len(data) == PID.size:
-            self._say(ipc.Forked(order.worker, PID.unpack(data)[0], ""))
-        else:
-            self._say(ipc.Forked(order.worker, 0, "no process could be made"))
 
 
 def _sockets() -> set[str]:
@@ -239,12 +221,11 @@ def _left_behind(sockets_before: set[str]) -> str:
     with contextlib.suppress(OSError):
         count = len(os.listdir("/proc/self/task")) - 1
         if count:
-            names = [
-                thread.name
-                for thread in threading.enumerate()
-                if thread is not threading.main_thread()
-            ]
-            parts.append(f"{count} threads ({', '.join(names) or 'not of Python'})")
+            # Not imported here: who has threads of Python's has the module as well.
+            threading = sys.modules.get("threading")
+            known = threading.enumerate()[1:] if threading else []
+            names = ", ".join(thread.name for thread in known)
+            parts.append(f"{count} threads ({names or 'not of Python'})")
     opened = _sockets() - sockets_before
     if opened:
         parts.append(f"{len(opened)} sockets")

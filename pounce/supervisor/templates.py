@@ -35,7 +35,6 @@ class Templates:
 
     Args:
         tell: takes the events.
-        forked: called when a template has forked a worker, or could not.
 
     Attributes:
         selector: to be set before the first load(): where their channels are watched.
@@ -43,11 +42,8 @@ class Templates:
 
     selector: selectors.BaseSelector
 
-    def __init__(
-        self, tell: Callable[[orders.Event], None], *, forked: Callable[[ipc.Forked], None]
-    ) -> None:
+    def __init__(self, tell: Callable[[orders.Event], None]) -> None:
         self._tell = tell
-        self._forked = forked
         self._by_generation: dict[int, Template] = {}
 
     def of(self, generation: int) -> Template | None:
@@ -102,8 +98,6 @@ class Templates:
                         self.unload(generation)
                         self._tell(orders.LoadFailed(generation, code, why, trace))
                         return
-                    case ipc.Forked():
-                        self._forked(message)
         except EOFError:
             if self._by_generation.get(generation) is template:
                 self.unload(generation)

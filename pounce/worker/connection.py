@@ -194,6 +194,8 @@ class Connection(asyncio.Protocol):
     async def send_file(self, source: FileSource) -> None:
         """Writes all of `source` once everything before it is out; returns early if that fails."""
         transport = self._transport
+        if transport.is_closing():
+            return
         transport.set_write_buffer_limits(0)  # congested until the last byte has left
         try:
             while self._wire.congested and not transport.is_closing():
@@ -204,7 +206,8 @@ class Connection(asyncio.Protocol):
                 await self._file.run(transport.get_extra_info("socket").fileno())
         finally:
             self._file = self._room = None
-            transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+            if not transport.is_closing():
+                transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
 
     # Deadlines.
 

@@ -174,15 +174,15 @@ class HttpStream:
             self._trailers: list[Header] | None = [] if message.get("trailers") else None
             self._stage = _HELD
         elif kind == "http.response.body":
+            if self._stage is not _HELD and self._stage is not _BODY:
+                raise self._unexpected(kind)
             body = message.get("body", b"")
             more = message.get("more_body", False)
             end = not more and self._trailers is None
             if self._stage is _HELD:
                 self._wire.send_head(self.head.stream, self.status, self._headers, body, end=end)
-            elif self._stage is _BODY:
-                self._wire.send_data(self.head.stream, body, end=end)
             else:
-                raise self._unexpected(kind)
+                self._wire.send_data(self.head.stream, body, end=end)
             self.sent += len(body)
             if end:
                 self._stage = _DONE

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-# After a second stop signal, and of what is left after the drain for lifespan shutdown.
-CUT_GRACE: Final = 1.0  # seconds for cancelled applications to return
+# The master kills a second after the drain's time: both graces together must be less.
+CUT_GRACE: Final = 0.25  # seconds for cancelled applications to return
 
 
 class Stage(Enum):
@@ -92,7 +92,8 @@ class Lifecycle:
     """One worker's stage, and the deadline of that stage.
 
     Args:
-        shutdown_grace: seconds that lifespan shutdown may take after the drain.
+        shutdown_grace: seconds that lifespan shutdown may take when the drain's time is used up;
+            before that it has what is left of it as well.
 
     Attributes:
         order: the drain that is under way, or None.
@@ -120,8 +121,9 @@ class Lifecycle:
             self._deadline = self.order.deadline
         elif entered and stage is Stage.CUTTING:
             self._deadline = now + CUT_GRACE
-        elif entered and stage is Stage.STOPPING:
-            self._deadline = now + self._shutdown_grace
+        elif stage is Stage.STOPPING:
+            end = now if self.order is None else max(now, self.order.deadline)
+            self._deadline = end + self._shutdown_grace
         elif entered:
             self._deadline = None
         if self.order is not None and (entered and stage is Stage.READY):

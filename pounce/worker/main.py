@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable
 
 from pounce import ipc, orphan
@@ -14,7 +15,7 @@ from pounce.access_log import AccessLog, LineWriter
 from pounce.app import load_app
 from pounce.asgi import App
 from pounce.config import Config
-from pounce.errors import LoadError
+from pounce.errors import EXIT_OK, LoadError
 from pounce.scoreboard import Scoreboard
 from pounce.worker.acceptor import make_acceptor
 from pounce.worker.connection import Connection
@@ -45,6 +46,8 @@ def load(config: Config) -> App:
 
 def run_loaded(config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat) -> int:
     """run() for a worker whose template has imported the application."""
+    with socket.socket(fileno=os.dup(seat.control)) as control:
+        control.send(ipc.encode(ipc.Hello(os.getpid())))
     orphan.die_with_master(seat.control)
     return run(config, scoreboard, seat, app=app)
 
@@ -53,6 +56,8 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
     """Serves until told to drain; returns the exit status. Called in the forked child."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)  # the master's; they may reach the whole group
+    # Until there is a loop that can drain, nothing has begun that would have to be finished.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_OK))
     worker = Worker(seat)
     try:
         app = app or load_app(config.app, factory=config.factory, app_dir=config.app_dir)

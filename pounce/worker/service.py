@@ -135,7 +135,7 @@ class Service:
         self._flush_timer = None
         if self.access is None:
             return
-        dropped = self.access.writer.flush()
+        dropped = self.access.flush()
         if dropped:
             log.warning("access log was not taken, lines were dropped lines=%d", dropped)
         if self.access.writer.holding:

@@ -31,7 +31,7 @@ DRAIN_TICK: Final = 0.05
 # The master is gone: nobody replaces us, and the next master wants the port.
 ORPHAN_TIMEOUT: Final = 0.5
 # Lifespan shutdown gets this long even when the drain used its time up.
-SHUTDOWN_GRACE: Final = 5.0
+SHUTDOWN_GRACE: Final = 0.5
 SECOND_SIGNAL_TIMEOUT: Final = 1.0
 TRACE_LIMIT: Final = 2000  # characters of a traceback that travel to the master: its end
 

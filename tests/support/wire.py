@@ -54,7 +54,8 @@ class Recorded(Receiver):
         assert not self.ended, "data() after end()"
         assert not self.lost, "data() after gone()"
         self.body += data
-        self.recorder.wire.consumed(self.head.stream, len(data))
+        if self.recorder.consuming:
+            self.recorder.wire.consumed(self.head.stream, len(data))
 
     def end(self) -> None:
         assert self.head.has_body, "end() for a request without a body"
@@ -81,6 +82,8 @@ class Recorder:
 
     Attributes:
         answering: "at the end" of a request, "at the head" before its body, or "never".
+        consuming: take each part of a body at once.
+        flushing: write what is held at once, as if each turn of the loop ended there.
         output: every byte written.
         refusals: status and reason of each refused().
         closed: "", or how it was closed first: "finish", "linger" or "abort".
@@ -88,6 +91,8 @@ class Recorder:
     """
 
     answering: str = "at the end"
+    consuming: bool = True
+    flushing: bool = True
     requests: list[Recorded] = field(default_factory=list)
     output: bytearray = field(default_factory=bytearray)
     refusals: list[tuple[int, str]] = field(default_factory=list)
@@ -116,7 +121,10 @@ class Recorder:
         self.refusals.append((status, reason))
 
     def flush_soon(self) -> None:
-        self.wire.flush()
+        if self.flushing:
+            self.wire.flush()
+        else:
+            self.calls.append("flush soon")
 
     def pause(self) -> None:
         self.calls.append("pause")

@@ -203,27 +203,23 @@ class Http1Wire(Http1Output):
     def _read_heads(self, data: bytes, seen: int) -> None:
         """Reads the heads in `data`, until one must wait for the answer to the one before it."""
         self._parsing = True
+        self._buffer = data
         try:
             while data and self.reading is _HEAD and not self.congested:
                 if data[0] == CR:
                     data = self._skip_blank_lines(data)
                     seen = 0
                 end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
+                self._buffer = data[end:] if end > 3 else data
                 if end == 3:
-                    self._buffer = data
                     check_unfinished(data, seen, self._rules.limits)
                     break
-                if end == len(data):
-                    self._buffer = b""
-                    self._open(data)
-                else:
-                    self._buffer = data[end:]
-                    self._open(data[:end])
+                self._open(data[:end])
                 data = self._buffer
                 seen = 0
         finally:
             self._parsing = False
-        if self._paused:
+        if self._paused or self.congested:
             self._regulate()
 
     def _read_held(self) -> None:
@@ -375,7 +371,8 @@ class Http1Wire(Http1Output):
     def _regulate(self) -> None:
         """Pauses or resumes reading by what is held for the application, and for later."""
         limit = BODY_LOW if self._paused else BODY_HIGH
-        held = self._unread > limit or len(self._buffer) > PIPELINE_HIGH
+        waits = self.congested or self.reading is _COMPLETE  # else it is a head that has begun
+        held = self._unread > limit or (waits and len(self._buffer) > PIPELINE_HIGH)
         pause = held and self.reading is not _IGNORED
         if pause is not self._paused:
             self._paused = pause

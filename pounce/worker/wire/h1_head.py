@@ -59,7 +59,7 @@ def check_head(head: bytes, reader: HeadReader, limits: Limits) -> Parts:
     """
     parts = HEAD.fullmatch(head)
     if parts is None:
-        raise diagnose(head)
+        raise diagnose(head, limits)
     method, target, minor = parts.groups()
     http11 = minor == b"1"
     if len(head) > limits.smallest or len(method) > LONGEST_METHOD:

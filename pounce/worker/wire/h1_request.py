@@ -242,10 +242,10 @@ def split_target(target: bytes, method: bytes) -> tuple[bytes, bytes]:
 
     Source: RFC 9112 §3.2.1 to §3.2.4.
     """
-    if target[:1] == b"/":
-        return target, b""
     if method == b"CONNECT":
         raise Refusal(501, "CONNECT is for proxies")
+    if target[:1] == b"/":
+        return target, b""
     if target == b"*":
         if method != b"OPTIONS":
             raise Refusal(400, "target * is for OPTIONS only")
@@ -271,9 +271,11 @@ def split_fields(head: bytes) -> list[Header]:
     return headers
 
 
-def diagnose(head: bytes) -> Refusal:
+def diagnose(head: bytes, limits: Limits) -> Refusal:
     """Why a complete head, up to and with its empty line, does not match HEAD."""
     line, _, fields = head.partition(b"\r\n")
+    if len(line) > limits.max_target_size + LONGEST_METHOD:
+        return _too_long(line, limits)  # the verdict of check_unfinished(), however it came
     request_line = REQUEST_LINE.fullmatch(line)
     if request_line is None:
         return Refusal(400, "request line is not METHOD SP target SP HTTP/1.1")
@@ -283,6 +285,12 @@ def diagnose(head: bytes) -> Refusal:
         if not FIELD_LINE.fullmatch(line + b"\r\n"):
             return Refusal(400, "header line is not name:value, or holds a control byte")
     return Refusal(400, "request target holds a byte that must be percent-encoded")
+
+
+def _too_long(line: bytes, limits: Limits) -> Refusal:
+    if len(line.partition(b" ")[0]) > LONGEST_METHOD:
+        return Refusal(501, f"method over {LONGEST_METHOD} bytes")
+    return Refusal(414, f"request target over {limits.max_target_size} bytes")
 
 
 def check_unfinished(head: bytes, seen: int, limits: Limits) -> None:
@@ -295,10 +303,7 @@ def check_unfinished(head: bytes, seen: int, limits: Limits) -> None:
     if HOPELESS.search(head, max(0, seen - 1)):
         raise Refusal(400, "control byte, or CR and LF not together")
     if b"\r\n" not in head and len(head) > limits.max_target_size + LONGEST_METHOD:
-        method = head.partition(b" ")[0]
-        if len(method) > LONGEST_METHOD:
-            raise Refusal(501, f"method over {LONGEST_METHOD} bytes")
-        raise Refusal(414, f"request target over {limits.max_target_size} bytes")
+        raise _too_long(head, limits)
     if len(head) > limits.max_head_size:
         raise Refusal(431, f"request head over {limits.max_head_size} bytes")
 
