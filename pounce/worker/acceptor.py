@@ -7,14 +7,18 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 log = logging.getLogger("pounce")
 
 # Out of descriptors: accepting pauses, since the listener stays readable and would spin the loop.
 EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 PAUSE: Final = 0.25  # seconds
+# From Python 3.13 on, closing a server removes its socket's file, which is the master's: new
+# clients would find nothing where other workers go on serving.
+KEEP_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 AT_ONCE: Final = 32  # connections accepted per turn of the loop, so that those open get theirs
 
 Factory = Callable[[], asyncio.Protocol]
@@ -67,7 +71,7 @@ class ServerAcceptor:
             sock = socket.socket(fileno=os.dup(descriptor))
             if sock.family == socket.AF_UNIX:
                 server: asyncio.AbstractServer = await self._loop.create_unix_server(
-                    self._factory, sock=sock, backlog=self._backlog
+                    self._factory, sock=sock, backlog=self._backlog, **KEEP_FILE
                 )
             else:
                 server = await self._loop.create_server(

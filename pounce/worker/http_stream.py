@@ -177,6 +177,8 @@ class HttpStream:
             if self._stage is not _HELD and self._stage is not _BODY:
                 raise self._unexpected(kind)
             body = message.get("body", b"")
+            if type(body) is not bytes:
+                body = _copied(body)
             more = message.get("more_body", False)
             end = not more and self._trailers is None
             if self._stage is _HELD:
@@ -231,9 +233,8 @@ class HttpStream:
                 self._wire.send_head(self.head.stream, self.status, headers, b"", end=False)
                 self._stage = _BODY
             if self._wire.sending_file(self.head.stream, source.size):
-                await self._peer.send_file(source)
-                self.sent += source.size
-            else:
+                await self._send_by_kernel(source)
+            elif self.head.method != "HEAD":  # or all of it would be read to be dropped
                 for piece in source.pieces():
                     if self._stage is _GONE:
                         break
@@ -249,6 +250,16 @@ class HttpStream:
             elif not more:
                 self._stage = _TRAILERS
 
+    async def _send_by_kernel(self, source: FileSource) -> None:
+        try:
+            await self._peer.send_file(source)
+        except (ConnectionError, TimeoutError) as error:
+            # The socket says it once, to us: the transport may never hear that the peer has left.
+            self._wire.reset(self.head.stream, 0)
+            self.gone(str(error))
+        else:
+            self.sent += source.size
+
     async def run(self, app: App, scope: Scope) -> None:
         """Runs the application for this request, and completes or cuts what it left undone."""
         try:
@@ -256,7 +267,9 @@ class HttpStream:
         except asyncio.CancelledError:
             self._give_up("was cancelled", None)  # by us, at the end of a drain
         except BaseException as error:  # a sys.exit() in a handler must not end the worker
-            if not _only_disconnects(error):
+            # A disconnect of another request's client must not leave this one without an answer.
+            over = self._stage is _GONE or self._stage is _DONE
+            if not over or not _only_disconnects(error):
                 self._give_up("raised", error)
         else:
             if self._stage is not _DONE and self._stage is not _GONE:
@@ -319,6 +332,13 @@ class HttpStream:
     def _wake(self) -> None:
         if self._changed is not None:
             self._changed.set()
+
+
+def _copied(body: object) -> bytes:
+    """A body that is no bytes, as it is now: the application may use its buffer again."""
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise ResponseError(f"body is {type(body).__name__}, expected bytes")
+    return bytes(body)
 
 
 def _only_disconnects(error: BaseException) -> bool:

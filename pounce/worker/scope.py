@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from pounce.asgi import SPEC_VERSION, Header, Scope
 from pounce.worker.wire import RequestHead
+from pounce.worker.wire.h1_request import HOST, with_host
 
 Address = tuple[str, int]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,8 +25,10 @@ EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
     "http.response.zerocopysend": {},
 }
 
-# for=, proto= and host= of one element; values are tokens or quoted strings (RFC 7239 §4).
-PAIR: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')
+# One of for=, proto=, host= and others; a value is a token or a quoted string (RFC 7239 §4).
+PAIR: Final = re.compile(
+    r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(\"(?:[^\"\\]|\\.)*\"|[^ \t;,\"]*)[ \t]*"
+)
 BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?")
 PERCENT: Final = 37  # "%"; an int is found faster than a byte string
 HOST_PORT: Final = re.compile(r"([0-9.]+):([0-9]{1,5})")
@@ -158,20 +161,24 @@ class Trust:
         The client is the rightmost address that is not itself a trusted proxy: what stands left of
         it could have been written by anybody. Where all are trusted (or ``*`` is), that is the
         leftmost for a chain of our own, but with ``*`` the rightmost: a list in which everyone is
-        trusted says nothing about who wrote what. Junk ends the walk.
+        trusted says nothing about who wrote what. Junk ends the walk, and a malformed element is
+        junk as a whole: a quote that a client leaves open would swallow what a proxy adds behind.
 
         Source: RFC 7239 §5 and §8.1; Forwarded wins over X-Forwarded-* when both are there.
         """
-        forwarded = _joined(headers, b"forwarded")
-        if forwarded:
-            hops = [_pairs(element) for element in _split(forwarded, ",")]
+        hops = [
+            _pairs(element)
+            for line in _lines(headers, b"forwarded")
+            for element in _split(line, ",")
+            if element.strip(" \t")
+        ]
+        if hops:
             addresses = [hop.get("for", "") for hop in hops]
-            last = hops[-1]
-            proto, host = last.get("proto", ""), last.get("host", "")
+            proto, host = hops[-1].get("proto", ""), hops[-1].get("host", "")
         else:
-            addresses = [part for part in _joined(headers, b"x-forwarded-for").split(",") if part]
-            proto = _joined(headers, b"x-forwarded-proto").rpartition(",")[2].strip().lower()
-            host = _joined(headers, b"x-forwarded-host").rpartition(",")[2].strip()
+            addresses = _listed(headers, b"x-forwarded-for")
+            proto = (_listed(headers, b"x-forwarded-proto") or [""])[-1]
+            host = (_listed(headers, b"x-forwarded-host") or [""])[-1]
         for text in reversed(addresses):
             address = parse_address(text)
             if address is None:
@@ -179,17 +186,17 @@ class Trust:
             client = address
             if self._all or not self._contains(address[0]):
                 break
-        if proto in ("http", "https"):
-            scheme = proto
-        if host and re.fullmatch(r"[A-Za-z0-9\-._~:\[\]]+", host):
-            headers = [field for field in headers if field[0] != b"host"]
-            headers.insert(0, (b"host", host.encode("ascii")))
+        if proto.lower() in ("http", "https"):
+            scheme = proto.lower()
+        authority = host.encode("latin-1")
+        if authority and HOST.fullmatch(authority):  # as strict as with a Host of the client's own
+            headers = with_host(headers, authority)
         return scheme, client, headers
 
 
 def parse_address(text: str) -> Address | None:
     """Host and port (0 when there is none) of one Forwarded or X-Forwarded-For element, or None."""
-    text = text.strip().strip('"')
+    text = text.strip(" \t")
     port = 0
     if found := BRACKETED.fullmatch(text) or HOST_PORT.fullmatch(text):
         text, port = found[1], int(found[2] or 0)
@@ -199,16 +206,26 @@ def parse_address(text: str) -> Address | None:
         return None
 
 
-def _joined(headers: list[Header], name: bytes) -> str:
-    """All fields of a name as one list, in their order (RFC 9110 §5.3)."""
-    return ",".join(value.decode("latin-1") for key, value in headers if key == name)
+def _lines(headers: list[Header], name: bytes) -> list[str]:
+    """All fields of a name, in their order."""
+    return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def _listed(headers: list[Header], name: bytes) -> list[str]:
+    """The elements of all fields of a name as one list (RFC 9110 §5.3), empty ones left out."""
+    parts = ",".join(_lines(headers, name)).split(",")
+    return [part.strip(" \t") for part in parts if part.strip(" \t")]
 
 
 def _split(text: str, at: str) -> list[str]:
-    """Splits outside of quoted strings."""
-    parts, begun, quoted = [], 0, False
+    """Splits outside of quoted strings (RFC 9110 §5.6.4)."""
+    parts, begun, quoted, escaped = [], 0, False, False
     for index, char in enumerate(text):
-        if char == '"':
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = quoted
+        elif char == '"':
             quoted = not quoted
         elif char == at and not quoted:
             parts.append(text[begun:index])
@@ -217,8 +234,13 @@ def _split(text: str, at: str) -> list[str]:
 
 
 def _pairs(element: str) -> dict[str, str]:
+    """Names in lower case and their values; nothing of an element that is malformed anywhere."""
     found = {}
     for part in _split(element, ";"):
-        if pair := PAIR.fullmatch(part):
-            found[pair[1].lower()] = pair[2].strip('"')
+        if not part.strip(" \t"):
+            continue
+        pair = PAIR.fullmatch(part)
+        if pair is None:
+            return {}
+        found[pair[1].lower()] = pair[2].strip('"')
     return found

@@ -183,10 +183,13 @@ def make_wire(
     answering: str = "at the end",
     limits: Limits | None = None,
     websockets: bool = False,
+    max_requests: int = 0,
 ) -> Recorder:
     """A recorder with a wire of its own, at ``.wire``."""
     recorder = Recorder(answering)
-    rules = Http1Rules(limits or Limits(), server=b"pounce", websockets=websockets)
+    rules = Http1Rules(
+        limits or Limits(), server=b"pounce", websockets=websockets, max_requests=max_requests
+    )
     recorder.wire = Http1Wire(reader, recorder, recorder.write, rules)
     return recorder
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pounce.access_log import AccessLog
 from pounce.asgi import App, Headers, Message, Receive, Scope, Send
 from pounce.worker.http_stream import ALLOWED, ClientDisconnected, HttpStream, Stage
 from pounce.worker.scope import ConnectionInfo
@@ -67,19 +68,29 @@ class FakePeer:
 
     def __init__(self) -> None:
         self.files: list[bytes] = []
+        self.error: Exception | None = None
 
     async def send_file(self, source: FileSource) -> None:
+        if self.error is not None:
+            raise self.error
         self.files.append(b"".join(source.pieces()))
 
 
 class Bench:
     """A stream with its wire, and the task that runs an application on it."""
 
-    def __init__(self, app: App, *, has_body: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        has_body: bool = False,
+        method: str = "GET",
+        access: AccessLog | None = None,
+    ) -> None:
         self.wire = FakeWire()
         self.peer = FakePeer()
-        self.service = make_service(app)
-        head = RequestHead(1, "GET", b"/a?b", "1.1", [], has_body, False, "")
+        self.service = make_service(app, access=access)
+        head = RequestHead(1, method, b"/a?b", "1.1", [], has_body, False, "")
         self.stream = HttpStream(self.wire, head, self.peer, self.service)  # type: ignore[arg-type]  # a wire's part
         self.task = asyncio.get_running_loop().create_task(self.stream.run(app, {"type": "http"}))
         self.service.running[self.stream] = self.task
@@ -122,6 +133,30 @@ def test_a_stream_is_passed_on_piece_by_piece() -> None:
         ("data", b"x", False),
         ("data", b"", True),
     ]
+
+
+def test_a_buffer_that_the_application_uses_again_is_sent_as_it_was() -> None:
+    async def run(receive: Receive, send: Send) -> None:
+        buffer = bytearray(b"one")
+        await send(START)
+        await send({**MORE, "body": memoryview(buffer)})
+        buffer[:] = b"two"
+        await send({**BODY, "body": buffer})
+        buffer[:] = b"xxx"
+
+    (_, _, _, first, _), (_, second, _) = play(app_of(run))
+    assert (first, second) == (b"one", b"two")
+    assert type(first) is type(second) is bytes
+
+
+@pytest.mark.parametrize("body", ["text", None, 5, [b"x"]])
+@pytest.mark.parametrize("before", [(START,), (START, MORE)])
+def test_a_body_that_is_no_bytes_never_reaches_the_wire(
+    before: tuple[Message, ...], body: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    *_, last = play(sends(*before, {**MORE, "body": body}, BODY))
+    assert last[:2] == (("head", 500) if before == (START,) else ("reset",))
+    assert f"body is {type(body).__name__}, expected bytes" in caplog.text
 
 
 def test_early_hints_go_before_the_head() -> None:

@@ -100,6 +100,30 @@ def test_a_group_with_another_error_in_it_is_logged(caplog: pytest.LogCaptureFix
     assert "ValueError: oops" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "error", [ClientDisconnected("another"), ExceptionGroup("", [ClientDisconnected("another")])]
+)
+@pytest.mark.parametrize(
+    ("before", "last"),
+    [((), ("head", 500)), ((START,), ("head", 500)), ((START, MORE), ("reset",))],
+)
+def test_a_disconnect_of_another_client_leaves_nobody_without_an_answer(
+    error: Exception,
+    before: tuple[Message, ...],
+    last: tuple[Any, ...],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert play(raises(error, *before))[-1][:2] == last
+    assert "application raised" in caplog.text
+
+
+def test_a_disconnect_of_another_client_after_the_answer_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    play(raises(ClientDisconnected("another"), START, BODY))
+    assert not caplog.records
+
+
 def test_a_cancelled_application_is_cut() -> None:
     async def main() -> list[tuple[Any, ...]]:
         async def run(receive: Receive, send: Send) -> None:

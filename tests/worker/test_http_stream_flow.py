@@ -135,6 +135,63 @@ def test_a_wire_that_takes_files_gets_it_whole(path: Path) -> None:
     assert calls == [("head", 200, [(b"a", b"b")], b"", False), ("data", b"", True)]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError("Broken pipe"), ConnectionResetError("reset"), TimeoutError("timed out")],
+)
+def test_a_client_that_leaves_a_file_is_a_disconnect_and_the_connection_is_cut(
+    error: Exception, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async def run(receive: Receive, send: Send) -> None:
+            await send(START)
+            with pytest.raises(ClientDisconnected) as caught:
+                await send({"type": "http.response.pathsend", "path": str(path)})
+            assert (await receive())["type"] == "http.disconnect"
+            raise caught.value
+
+        bench = Bench(app_of(run))
+        bench.wire.takes_files = True
+        bench.peer.error = error
+        await bench.task
+        assert bench.wire.calls[-1] == ("reset",), "the transport may never hear of it"
+        assert bench.service.stats.requests == 1
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
+def test_a_disk_that_fails_is_an_error(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async def run(receive: Receive, send: Send) -> None:
+            await send(START)
+            await send({"type": "http.response.pathsend", "path": str(path)})
+
+        bench = Bench(app_of(run))
+        bench.wire.takes_files = True
+        bench.peer.error = OSError(5, "Input/output error")
+        await bench.task
+        assert bench.wire.calls[-1] == ("reset",)
+
+    asyncio.run(main())
+    assert "Input/output error" in caplog.text
+
+
+def test_for_a_head_request_no_file_is_read(path: Path) -> None:
+    async def main() -> None:
+        async def run(receive: Receive, send: Send) -> None:
+            await send(START)
+            await send({"type": "http.response.pathsend", "path": str(path)})
+
+        bench = Bench(app_of(run), method="HEAD")
+        await bench.task
+        head, *rest = bench.wire.calls
+        assert head[2][-1] == (b"content-length", b"200000")
+        assert rest == [("data", b"", True)]
+
+    asyncio.run(main())
+
+
 def test_trailers_may_follow_a_file(path: Path) -> None:
     async def run(receive: Receive, send: Send) -> None:
         await send({**START, "trailers": True})

@@ -171,6 +171,7 @@ def test_the_memory_of_peers_is_bounded() -> None:
     assert len(one._known) <= 1025
 
 
+FOUND = ("203.0.113.5", 0)
 CHAIN = Trust(["10.0.0.0/8", "192.0.2.7"])
 
 
@@ -191,11 +192,27 @@ CHAIN = Trust(["10.0.0.0/8", "192.0.2.7"])
         ([(b"x-forwarded-for", b"junk")], CLIENT),
         ([(b"x-forwarded-for", b"203.0.113.5, junk, 10.1.1.1")], ("10.1.1.1", 0)),
         ([(b"x-forwarded-for", b"")], CLIENT),
+        ([(b"x-forwarded-for", b"203.0.113.5, , 10.1.1.1,")], ("203.0.113.5", 0)),
+        ([(b"x-forwarded-for", b"203.0.113.5\xa0")], CLIENT),
+        ([(b"x-forwarded-for", b'"203.0.113.5"')], CLIENT),
         ([(b"forwarded", b"for=203.0.113.5;proto=https")], ("203.0.113.5", 0)),
         ([(b"forwarded", b'For="[2001:db8::1]:99"')], ("2001:db8::1", 99)),
         ([(b"forwarded", b'for="6.6.6.6, x", for=203.0.113.5')], ("203.0.113.5", 0)),
         ([(b"forwarded", b"for=6.6.6.6"), (b"forwarded", b"for=10.3.3.3")], ("6.6.6.6", 0)),
         ([(b"forwarded", b"for=unknown")], CLIENT),
+        ([(b"forwarded", b"by=10.0.0.1 ; FOR=203.0.113.5;")], ("203.0.113.5", 0)),
+        ([(b"forwarded", b"secret_key-1=x;for=203.0.113.5")], ("203.0.113.5", 0)),
+        ([(b"forwarded", b"for=203.0.113.5, ,for=10.1.1.1,")], ("203.0.113.5", 0)),
+        ([(b"forwarded", b",")], CLIENT),
+        ([(b"forwarded", b"for=203.0.113.5, proto=https")], CLIENT),
+        ([(b"forwarded", b"for=203.0.113.5, nonsense, for=10.1.1.1")], ("10.1.1.1", 0)),
+        # a client that leaves a quote open, or closes one behind a backslash
+        ([(b"forwarded", b'for=6.6.6.6;x=", for=203.0.113.5')], CLIENT),
+        ([(b"forwarded", b'for=6.6.6.6;x=", for="[2001:db8::1]"')], CLIENT),
+        ([(b"forwarded", b'for=6.6.6.6;x="'), (b"forwarded", b"for=203.0.113.5")], FOUND),
+        ([(b"forwarded", b'for=6.6.6.6;x="\\", for=203.0.113.5')], CLIENT),
+        ([(b"forwarded", b'for=6.6.6.6;x="a\\"b", for=203.0.113.5')], FOUND),
+        ([(b"forwarded", b"for=6.6.6.6;x=\\, for=203.0.113.5")], FOUND),
         (
             [(b"forwarded", b"for=203.0.113.5"), (b"x-forwarded-for", b"6.6.6.6")],
             ("203.0.113.5", 0),
@@ -239,6 +256,12 @@ def test_a_stranger_changes_nothing() -> None:
         ([(b"x-forwarded-host", b"shop.test:8443")], "http", b"shop.test:8443"),
         ([(b"x-forwarded-host", b"evil.test, shop.test")], "http", b"shop.test"),
         ([(b"x-forwarded-host", b"a b")], "http", b"example.test"),
+        ([(b"x-forwarded-host", b"user@shop.test")], "http", b"example.test"),
+        ([(b"x-forwarded-host", b"shop.test:8443:1")], "http", b"example.test"),
+        ([(b"x-forwarded-host", b"sh\xf6p.test")], "http", b"example.test"),
+        ([(b"x-forwarded-proto", b"https, ")], "https", b"example.test"),
+        ([(b"forwarded", b"proto=HTTPS;host=shop.test")], "https", b"shop.test"),
+        ([(b"forwarded", b"proto=https;host=a, for=_hidden")], "http", b"example.test"),
         ([(b"forwarded", b'proto=https;host="shop.test:1"')], "https", b"shop.test:1"),
     ],
 )

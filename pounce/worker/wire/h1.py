@@ -37,15 +37,14 @@ PIPELINE_HIGH: Final = 64 * 1024
 # what is on its way); for more than that a new connection is cheaper.
 DISCARD_LIMIT: Final = 256 * 1024
 # A client may send an empty line too many before a request (RFC 9112 §2.2), not thousands.
-BLANK_LINES_LIMIT: Final = 8
+BLANK_LINES_LIMIT: Final = 8  # for each request
 CR: Final = 13
 SLASH: Final = 47
 BLANK_LINES: Final = re.compile(rb"(?:\r\n)*")
 
-
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
 _HEAD, _FIXED, _CHUNKED = Reading.HEAD, Reading.FIXED, Reading.CHUNKED
-_COMPLETE, _TUNNEL, _IGNORED = Reading.COMPLETE, Reading.TUNNEL, Reading.IGNORED
+_COMPLETE, _IGNORED = Reading.COMPLETE, Reading.IGNORED
 _IDLE, _DUE = Writing.IDLE, Writing.DUE
 # What RequestHead(...) does in the end, at half the cost.
 _new_tuple = tuple.__new__
@@ -65,6 +64,7 @@ class Http1Wire(Http1Output):
         "_block_hash",
         "_buffer",
         "_chunks",
+        "_ended",
         "_left",
         "_parsing",
         "_paused",
@@ -87,6 +87,7 @@ class Http1Wire(Http1Output):
         self._unread = 0  # body bytes the receiver was given and has not consumed
         self._blank_lines = 0
         self._block_hash = 0  # of the last header block, to notice one that comes again
+        self._ended = False  # the peer sends nothing more
         self._parsing = False
         self._paused = False
         self.requests = 0
@@ -113,31 +114,27 @@ class Http1Wire(Http1Output):
             elif reading is _COMPLETE:
                 self._buffer += data
                 self._regulate()
-            elif reading is _IGNORED:
+            else:
                 self.body_bytes += len(data)
-            elif self._receiver is not None:
-                self._receiver.data(data)
         except Refusal as refusal:
             self._refuse(refusal)
 
     def receive_eof(self) -> None:
         """The peer will send nothing more. What it asked for completely is still answered."""
+        self._ended = True
         reading = self.reading
-        receiver = self._receiver
         if reading is _HEAD:
-            if self._buffer:
-                self._refuse(Refusal(400, "request head ended early"))
-            else:
+            if not self._buffer:
                 self._finish(linger=False)
+            elif not self.congested:  # else requests are held that may be whole
+                self._refuse(Refusal(400, "request head ended early"))
         elif reading is _FIXED or reading is _CHUNKED:
             self._refuse(Refusal(400, "request body ended early"))
         elif reading is _COMPLETE:
-            self._close = True
-            self._buffer = b""
-            if receiver is not None:
-                receiver.half_closed()
-        elif reading is _TUNNEL and receiver is not None:
-            receiver.end()
+            if not self._buffer:
+                self._close = True
+            if self._receiver is not None:
+                self._receiver.half_closed()
         else:
             self._sink.finish(linger=False)
 
@@ -230,15 +227,15 @@ class Http1Wire(Http1Output):
             self._read_heads(self._buffer, 0)
         except Refusal as refusal:
             self._refuse(refusal)
+        if self._ended:
+            self.receive_eof()
 
     def _skip_blank_lines(self, data: bytes) -> bytes:
         blank = BLANK_LINES.match(data)
         size = blank.end() if blank is not None else 0
         self._blank_lines += size // 2
-        if self._blank_lines > BLANK_LINES_LIMIT:
+        if self._blank_lines > BLANK_LINES_LIMIT * (self.requests + 1):
             raise Refusal(400, "empty lines in place of a request")
-        if size < len(data) and data[size] != CR:
-            self._blank_lines = 0
         return data[size:]
 
     def _open(self, head: bytes) -> None:
@@ -338,16 +335,15 @@ class Http1Wire(Http1Output):
     def _response_done(self) -> None:
         """The response is written whole; what becomes of the connection?"""
         self._receiver = None
+        self._unread = 0
         if self._close:
             self._finish(linger=self.reading is not _COMPLETE or bool(self._buffer))
         elif self.reading is _COMPLETE:
             self.reading = _HEAD
             if self._buffer or self._paused:
                 self._next()
-        else:  # the rest of the body is on its way: drop it and keep the connection
-            self._unread = 0
-            if self._paused:
-                self._regulate()
+        elif self._paused:  # the rest of the body is on its way: drop it, keep the connection
+            self._regulate()
 
     def _next(self) -> None:
         """The request is over in both directions."""
@@ -363,7 +359,7 @@ class Http1Wire(Http1Output):
         self._buffer = b""
         if self._paused:
             self._regulate()
-        self._sink.finish(linger=linger)
+        self._sink.finish(linger=linger and not self._ended)
 
     def _body_left_unread(self) -> bool:
         return self.reading is _FIXED and self._left > DISCARD_LIMIT

@@ -15,7 +15,6 @@ class Reading(Enum):
     FIXED = "a body of known length"
     CHUNKED = "a chunked body"
     COMPLETE = "the next request's, held until this one is answered"
-    TUNNEL = "the tunnel's"
     IGNORED = "dropped: the connection is closing"
 
 

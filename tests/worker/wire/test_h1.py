@@ -51,7 +51,7 @@ def test_a_pipelined_request_waits_for_the_response_before_it(reader: str, step:
     assert lines(one) == ["GET /a 1.1", "GET /next 1.1"]
 
 
-def test_fifty_pipelined_requests_are_answered_in_order_without_deep_recursion() -> None:
+def test_two_thousand_pipelined_requests_are_answered_in_order_without_deep_recursion() -> None:
     one = wire(answering="at the end")
     feed(one, b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % at for at in range(2000)))
     assert lines(one) == [f"GET /{at} 1.1" for at in range(2000)]
@@ -113,12 +113,13 @@ def test_requests_that_wait_for_a_client_to_read_are_bounded() -> None:
 
 
 def test_a_connection_ends_after_so_many_requests() -> None:
-    one = wire(answering="at the end")
-    one.wire._rules.max_requests = 2
-    feed(one, GET + GET + GET)
-    assert len(one.requests) == 2
-    assert (b"connection", b"close") in one.responses[1].headers
-    assert (b"connection", b"close") not in one.responses[0].headers
+    for reader in READERS.values():
+        one = make_wire(reader(), max_requests=2)
+        feed(one, GET + GET + GET)
+        assert len(one.requests) == 2
+        closes = [(b"connection", b"close") in response.headers for response in one.responses]
+        assert closes == [False, True]
+        assert one.closed == "linger"
 
 
 # Blocks of fields that came before
@@ -224,6 +225,50 @@ def test_a_body_over_the_limit_is_refused(data: bytes) -> None:
     feed(one, data)
     assert one.refusals == [(413, "request body over 10 bytes")]
     assert one.closed == "linger"
+
+
+def test_a_body_that_nobody_read_does_not_weigh_on_the_requests_after_it() -> None:
+    one = wire(consuming=False)
+    feed(one, POST.replace(b" 5", b" %d" % (BODY_HIGH + 1)) + b"x" * (BODY_HIGH + 1))
+    answer(one)
+    feed(one, GET + NEXT)
+    feed(one, NEXT)
+    for _ in range(3):
+        answer(one)
+    assert one.calls == [], "a pause here would have no end"
+    assert len(one.requests) == 4
+
+
+def test_a_pause_ends_with_the_answer_that_did_not_need_the_body() -> None:
+    one = wire(consuming=False)
+    feed(one, POST.replace(b" 5", b" 200000") + b"x" * (BODY_HIGH + 1))
+    assert one.calls == ["pause"]
+    answer(one)
+    assert one.calls == ["pause", "resume"]
+    feed(one, b"x" * (200_000 - BODY_HIGH - 1) + NEXT)
+    assert lines(one) == ["POST /a 1.1", "GET /next 1.1"]
+
+
+# Empty lines
+
+
+@both_readers
+@steps
+def test_a_few_empty_lines_before_each_request_are_passed_over(reader: str, step: int) -> None:
+    one = wire(reader, answering="at the end")
+    for _ in range(20):
+        feed(one, b"\r\n\r\n", step)
+        feed(one, GET, step)
+    assert len(one.requests) == 20
+    assert one.refusals == []
+
+
+@steps
+def test_empty_lines_in_place_of_requests_are_refused(step: int) -> None:
+    one = wire(answering="at the end")
+    feed(one, GET + b"\r\n" * 100, step)
+    assert one.refusals == [(400, "empty lines in place of a request")]
+    assert len(one.output) < 1000
 
 
 # Expect
