@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pounce.worker.wire import chunked
 from pounce.worker.wire.chunked import (
     EXTENSION_LIMIT,
     FORBIDDEN_TRAILERS,
@@ -126,6 +129,40 @@ def test_many_extensions_add_up() -> None:
 def test_trailers_have_a_bound(trailers: bytes, step: int) -> None:
     with pytest.raises(Refusal, match="trailers over"):
         decode(b"0\r\n" + trailers, step)
+
+
+class Counted:
+    """A pattern that notes how many bytes it was given to look at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self._pattern = pattern
+        self.bytes = 0
+
+    def fullmatch(self, data: bytes, at: int = 0) -> re.Match[bytes] | None:
+        self.bytes += len(data) - at
+        return self._pattern.fullmatch(data, at)
+
+    def search(self, data: bytes, at: int) -> re.Match[bytes] | None:
+        self.bytes += len(data) - at
+        return self._pattern.search(data, at)
+
+
+@pytest.mark.parametrize("begin", [b"5;", b"0\r\nX: "])
+def test_a_line_that_drips_is_looked_at_once(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for name in ("SIZE_LINE", "SIZE_LINE_BEGUN", "EXTENSION_BEGUN", "HOPELESS", "FIELD_LINE"):
+        counts.append(Counted(getattr(chunked, name)))
+        monkeypatch.setattr(chunked, name, counts[-1])
+    data = begin + b"a" * 10_000
+    decode(data, 1)
+    assert len(data) <= sum(count.bytes for count in counts) <= 3 * len(data)
+
+
+def test_what_cannot_become_a_trailer_is_refused_before_its_line_ends() -> None:
+    for wrong in (b"X: a\nY", b"X: \0", b"X: a\rb"):
+        for step in (1, 1000):
+            with pytest.raises(Refusal, match="control byte"):
+                decode(b"0\r\n" + wrong, step)
 
 
 def test_a_hundred_trailers_pass() -> None:

@@ -249,6 +249,16 @@ def test_a_pause_ends_with_the_answer_that_did_not_need_the_body() -> None:
     assert lines(one) == ["POST /a 1.1", "GET /next 1.1"]
 
 
+def test_a_body_that_comes_whole_in_spite_of_a_pause_does_not_make_it_last() -> None:
+    one = wire(consuming=False)
+    feed(one, POST.replace(b" 5", b" 100000"))
+    feed(one, b"x" * 70_000)
+    feed(one, b"x" * 30_000)  # read from the socket before the pause
+    assert one.calls == ["pause"]
+    answer(one)
+    assert one.calls == ["pause", "resume"]
+
+
 # Empty lines
 
 
