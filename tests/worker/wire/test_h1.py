@@ -259,6 +259,15 @@ def test_a_body_that_comes_whole_in_spite_of_a_pause_does_not_make_it_last() -> 
     assert one.calls == ["pause", "resume"]
 
 
+def test_a_connection_that_lingers_reads_on_though_it_had_paused() -> None:
+    one = wire(consuming=False)
+    feed(one, POST.replace(b" 5", b" 1000000") + b"x" * (BODY_HIGH + 1))
+    assert one.calls == ["pause"]
+    answer(one)
+    assert one.closed == "linger"
+    assert one.calls == ["pause", "resume"], "or it would never see that the peer has closed"
+
+
 # Empty lines
 
 

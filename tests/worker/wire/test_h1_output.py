@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -304,56 +303,3 @@ def test_a_file_longer_than_the_length_is_refused() -> None:
     with pytest.raises(ResponseError, match="file is 1 bytes longer"):
         one.wire.sending_file(1, 6)
     assert one.closed == "finish"
-
-
-# Every state of the response with every call
-
-
-def at(writing: Writing) -> Recorder:
-    match writing:
-        case Writing.IDLE:
-            one = due()
-            respond(one)
-        case Writing.DUE:
-            one = due()
-        case Writing.FIXED:
-            one = due()
-            respond(one, headers=[(b"content-length", b"5")], end=False)
-        case Writing.CHUNKED:
-            one = due()
-            respond(one, end=False)
-        case Writing.UNTIL_CLOSE:
-            one = due(minor=b"0")
-            respond(one, end=False)
-        case Writing.BODILESS:
-            one = due(b"HEAD")
-            respond(one, end=False)
-    assert one.wire.writing is writing
-    return one
-
-
-CALLS: dict[str, Callable[[Recorder], object]] = {
-    "send_head": lambda one: one.wire.send_head(1, 200, [], b"", end=True),
-    "send_data": lambda one: one.wire.send_data(1, b"hello", end=True),
-    "send_trailers": lambda one: one.wire.send_trailers(1, []),
-    "inform": lambda one: one.wire.inform(1, 103, []),
-}
-ALLOWED = {
-    Writing.IDLE: (),
-    Writing.DUE: ("send_head", "inform"),
-    Writing.FIXED: ("send_data",),  # an end without the five bytes is an error too
-    Writing.CHUNKED: ("send_data", "send_trailers"),
-    Writing.UNTIL_CLOSE: ("send_data", "send_trailers"),
-    Writing.BODILESS: ("send_data", "send_trailers"),
-}
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("writing", [*Writing])
-def test_every_state_answers_every_call(writing: Writing, call: str) -> None:
-    one = at(writing)
-    if call in ALLOWED[writing]:
-        CALLS[call](one)
-    else:
-        with pytest.raises(ResponseError):
-            CALLS[call](one)
