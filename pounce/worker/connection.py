@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
         "_progress",
         "_rate_bytes",
         "_rate_since",
+        "_request",
         "_room",
         "_service",
         "_since",
@@ -89,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._since = service.clock.now
         self._rate_since = 0.0
         self._rate_bytes = 0
+        self._request = 0  # the number of the one that these belong to
 
     # What the event loop calls. A protocol factory or connection_made() that raises stops uvloop's
     # listener for good, so what can fail is caught.
@@ -224,7 +226,7 @@ class Connection(asyncio.Protocol):
                 stopped or blocked must not blame its peers for it.
         """
         waiting, progress = self._state()
-        if waiting is not self._waiting:
+        if waiting is not self._waiting or self._wire.requests != self._request:
             self._begin(waiting, progress, now)
             return
         if progress != self._progress:
@@ -282,6 +284,7 @@ class Connection(asyncio.Protocol):
         self._progress = progress
         self._since = self._rate_since = now
         self._rate_bytes = self._wire.body_bytes
+        self._request = self._wire.requests
 
     def _check_rate(self, now: float) -> None:
         """A body that comes drop by drop is progress, and yet holds a place for ever."""
