@@ -284,7 +284,6 @@ def _join(other: socket.socket, target: tuple[object, ...]) -> None:
     # not pass over them.
     other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     other.bind(target)
-    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _tcp_reason(address: TcpAddress, error: OSError, ours: Sequence[str]) -> str:

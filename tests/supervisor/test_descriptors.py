@@ -14,6 +14,7 @@ import pytest
 
 from pounce import ipc
 from pounce.errors import EXIT_LOAD
+from pounce.scoreboard import Scoreboard
 from tests.support.master import PATIENCE, Start, Talk, good, started
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -32,27 +33,30 @@ def open_files(pid: int) -> Counter[str]:
     return kinds
 
 
-def test_a_worker_holds_its_own_channel_and_its_own_listener_and_no_others(start: Start) -> None:
+def test_a_worker_holds_its_own_channel_and_its_own_listener_and_no_others(
+    start: Start, tmp_path: Path
+) -> None:
     before = open_files(os.getpid())
 
     def entry(seat: ipc.Seat) -> int:
         if seat.slot < 2:
             return good(seat)
         mine = open_files(os.getpid())
-        Talk(seat).say(
-            ipc.Failed(EXIT_LOAD, f"sockets={mine['socket']} loops={mine['anon_inode']}", "")
-        )
+        text = f"sockets={mine['socket']} pipes={mine['pipe']} loops={mine['anon_inode']}"
+        Talk(seat).say(ipc.Failed(EXIT_LOAD, text, ""))
         return EXIT_LOAD
 
-    master = start(entry, slots=3)
+    master = start(entry, slots=3, reload_dirs=[tmp_path])
     assert master.end() == EXIT_LOAD
-    # The channel, the copy of it that watches for the master's end, and one listener.
-    expected = f"sockets={before['socket'] + 3} loops={before['anon_inode']}"
+    # The channel, the copy of it that watches for the master's end, one listener; the log's pipe.
+    expected = (
+        f"sockets={before['socket'] + 3} pipes={before['pipe'] + 1} loops={before['anon_inode']}"
+    )
     assert master.find(expected), master.story
 
 
 def test_reloads_and_deaths_leave_nothing_open_in_the_master(start: Start) -> None:
-    master = start(good, slots=1)
+    master = start(good, slots=1, records=3)
     master.wait_for("serving on")
     before = open_files(master.pid)
     for generation in (2, 3):
@@ -70,6 +74,20 @@ def test_reloads_and_deaths_leave_nothing_open_in_the_master(start: Start) -> No
     master.wait_for("received SIGHUP", times=4)
     assert open_files(master.pid) == before
     assert master.stop() == 0
+
+
+def test_the_record_of_a_worker_is_cleared_when_it_is_gone(start: Start) -> None:
+    scoreboard = Scoreboard(4)
+
+    def entry(seat: ipc.Seat) -> int:
+        scoreboard.set_connections(seat.record, 5)
+        return good(seat)
+
+    master = start(entry, slots=2, scoreboard=scoreboard)
+    master.wait_for("serving on")
+    assert scoreboard.total_connections() == 10
+    assert master.stop() == 0
+    assert scoreboard.total_connections() == 0
 
 
 def test_workers_go_when_the_master_is_killed(start: Start) -> None:

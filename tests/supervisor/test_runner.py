@@ -79,6 +79,25 @@ def test_a_failing_start_ends_with_the_workers_code_and_its_traceback_once(start
     assert line.endswith(f"generation=1 code={EXIT_LOAD} [Traceback of it]")
 
 
+def test_the_last_words_of_a_worker_count_though_its_end_is_seen_at_once(start: Start) -> None:
+    read_end, write_end = os.pipe()
+
+    def entry(seat: ipc.Seat) -> int:
+        os.read(read_end, 1)
+        Talk(seat).say(ipc.Failed(EXIT_LOAD, "no module named shop", ""))
+        return EXIT_LOAD
+
+    master = start(entry, slots=1)
+    master.wait_for("forked a worker")
+    master.tell(signal.SIGSTOP)
+    os.write(write_end, b"x")
+    master.wait_for_zombie(master.pids_of("forked a worker")[0])
+    master.tell(signal.SIGCONT)
+    assert master.end() == EXIT_LOAD
+    os.close(read_end)
+    os.close(write_end)
+
+
 def raises(_: ipc.Seat) -> int:
     raise RuntimeError("a bug in the worker")
 
@@ -215,6 +234,21 @@ def test_ctrl_c_reaches_the_whole_group_and_only_the_master_minds(start: Start) 
     assert master.end() == 0
     assert master.find("info received SIGINT")
     assert not master.find("worker died")
+
+
+def test_a_worker_that_a_stop_reached_first_is_not_replaced(start: Start) -> None:
+    def entry(seat: ipc.Seat) -> int:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        return good(seat)
+
+    master = start(entry, slots=1)
+    master.wait_for("serving on")
+    master.tell(signal.SIGSTOP)
+    os.killpg(master.pid, signal.SIGTERM)
+    master.wait_for_zombie(master.pids_of("forked a worker")[0])
+    master.tell(signal.SIGCONT)
+    assert master.end() == 0
+    assert len(master.find("forked a worker")) == 1
 
 
 def deaf(seat: ipc.Seat) -> int:

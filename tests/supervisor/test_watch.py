@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pounce.supervisor.process import decode, fork
+from pounce.supervisor import watch as module
 from pounce.supervisor.watch import Watcher, snapshot, watch
 from tests.support.master import PATIENCE, Start, good
 
@@ -131,26 +131,68 @@ def test_the_watcher_ends_when_it_has_another_parent(tmp_path: Path) -> None:
     os.close(write_end)
 
 
-def test_a_pipe_that_is_full_of_changes_blocks_nobody(tmp_path: Path) -> None:
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets what the watcher sees, look after look, then StopIteration; it does not wait."""
+
+    def call(*seen: Callable[[], dict[str, tuple[int, int]]]) -> None:
+        coming = iter(seen)
+        monkeypatch.setattr(module, "INTERVAL_S", 0.0)
+        monkeypatch.setattr(module, "snapshot", lambda _: next(coming)())
+
+    return call
+
+
+def same() -> dict[str, tuple[int, int]]:
+    return {}
+
+
+def other() -> dict[str, tuple[int, int]]:
+    return {"main.py": (1, 1)}
+
+
+def test_a_burst_is_reported_when_it_is_over(looks: Callable[..., None]) -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+
+    def nothing_yet() -> dict[str, tuple[int, int]]:
+        with pytest.raises(BlockingIOError):
+            os.read(read_end, 1)
+        return other()
+
+    looks(same, other, same, nothing_yet, nothing_yet, other, other)
+    with pytest.raises(StopIteration):
+        watch([], write_end, master=os.getppid())
+    assert os.read(read_end, 10) == b"\n"
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_pipe_that_is_full_of_changes_stops_nobody(looks: Callable[..., None]) -> None:
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
-    while True:
-        try:
+    with contextlib.suppress(BlockingIOError):
+        while True:
             os.write(write_end, b"x" * 4096)
-        except BlockingIOError:
-            break
-    master = os.getpid()
-
-    def first() -> None:
-        os.close(read_end)
-
-    pid = fork(lambda: watch([tmp_path], write_end, master=master), first=first)
-    os.close(write_end)
-    for turn in range(4):
-        (tmp_path / "main.py").write_text("x" * turn)
-        time.sleep(0)  # the order does not matter; only that it lives on to see the end of file
+    looks(same, other, other, same, same)
+    with pytest.raises(StopIteration):
+        watch([], write_end, master=os.getppid())
     os.close(read_end)
-    assert decode(*os.waitpid(pid, 0)).status == 0
+    os.close(write_end)
+
+
+def test_a_master_that_dies_while_the_files_are_looked_at_is_no_error(
+    looks: Callable[..., None],
+) -> None:
+    read_end, write_end = os.pipe()
+
+    def die() -> dict[str, tuple[int, int]]:
+        os.close(read_end)
+        return other()
+
+    looks(same, other, die)
+    assert watch([], write_end, master=os.getppid()) == 0
+    os.close(write_end)
 
 
 def test_a_changed_file_reloads_the_server_and_a_dead_watcher_does_not_stop_it(

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class Master:
         *,
         slots: int = 2,
         records: int = 16,
+        scoreboard: Scoreboard | None = None,
         start_timeout: float = PATIENCE,
         shutdown_timeout: float = PATIENCE,
         reload_dirs: Sequence[Path] = (),
@@ -99,7 +101,7 @@ class Master:
                 entry,
                 listeners=listeners,
                 slots=slots,
-                scoreboard=Scoreboard(records),
+                scoreboard=scoreboard or Scoreboard(records),
                 start_timeout=start_timeout,
                 shutdown_timeout=shutdown_timeout,
                 reload_dirs=reload_dirs,
@@ -123,6 +125,15 @@ class Master:
         """Read what is written to the log in so many seconds, at least one line if it comes."""
         if select.select([self._log], [], [], patience)[0]:
             self._read()
+
+    def wait_for_zombie(self, pid: int) -> None:
+        """Until a process has ended and the master, which must be stopped, has not reaped it."""
+        for _ in range(int(PATIENCE * 1000)):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+            if state.startswith("Z"):
+                return
+            time.sleep(0.001)
+        raise AssertionError(f"{pid} does not end\n{self.story}")
 
     def find(self, text: str) -> list[str]:
         return [line for line in self.lines if text in line]
