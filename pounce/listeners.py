@@ -189,7 +189,8 @@ def _bind_tcp(address: TcpAddress, slots: int, *, ours: Sequence[str]) -> list[_
             if tries and error.errno == errno.EADDRINUSE:
                 continue
             raise BindError(
-                f"{where}:{address.port} cannot be bound: {_tcp_reason(address, error, ours)}"
+                f"{where}:{address.port} cannot be bound: {_tcp_reason(address, error, ours)}",
+                in_use=error.errno == errno.EADDRINUSE,
             ) from None
 
 

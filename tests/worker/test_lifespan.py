@@ -82,6 +82,17 @@ def test_a_failed_startup_carries_the_reason(mode: str) -> None:
         life(mode, takes("lifespan.startup"), failed)
 
 
+def test_a_reason_of_many_lines_is_shown_by_its_last_and_whole_as_a_traceback() -> None:
+    reason = (
+        'Traceback (most recent call last):\n  File "main.py", line 3\nValueError: no database\n'
+    )
+    failed = says("lifespan.startup.failed", message=reason)
+    with pytest.raises(LifespanError) as caught:
+        life("auto", takes("lifespan.startup"), failed)
+    assert str(caught.value) == "application startup failed: ValueError: no database"
+    assert caught.value.traceback == reason
+
+
 def test_a_failed_startup_without_a_reason_says_so() -> None:
     with pytest.raises(LifespanError, match="it gave no reason"):
         life("auto", takes("lifespan.startup"), says("lifespan.startup.failed"))
