@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
 from pounce.supervisor.runner import Runner
 from tests.support.master import PATIENCE, Start, Talk, good, started
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def sleeps(_: ipc.Seat) -> int:
@@ -79,6 +82,7 @@ def test_a_failing_start_ends_with_the_workers_code_and_its_traceback_once(start
     assert line.endswith(f"generation=1 code={EXIT_LOAD} [Traceback of it]")
 
 
+@linux_only
 def test_the_last_words_of_a_worker_count_though_its_end_is_seen_at_once(start: Start) -> None:
     read_end, write_end = os.pipe()
 
@@ -89,10 +93,9 @@ def test_the_last_words_of_a_worker_count_though_its_end_is_seen_at_once(start: 
 
     master = start(entry, slots=1)
     master.wait_for("forked a worker")
-    master.tell(signal.SIGSTOP)
+    master.freeze()
     os.write(write_end, b"x")
-    master.wait_for_zombie(master.pids_of("forked a worker")[0])
-    master.tell(signal.SIGCONT)
+    master.thaw(pending=signal.SIGCHLD)
     assert master.end() == EXIT_LOAD
     os.close(read_end)
     os.close(write_end)
@@ -236,6 +239,7 @@ def test_ctrl_c_reaches_the_whole_group_and_only_the_master_minds(start: Start) 
     assert not master.find("worker died")
 
 
+@linux_only
 def test_a_worker_that_a_stop_reached_first_is_not_replaced(start: Start) -> None:
     def entry(seat: ipc.Seat) -> int:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -243,10 +247,9 @@ def test_a_worker_that_a_stop_reached_first_is_not_replaced(start: Start) -> Non
 
     master = start(entry, slots=1)
     master.wait_for("serving on")
-    master.tell(signal.SIGSTOP)
+    master.freeze()
     os.killpg(master.pid, signal.SIGTERM)
-    master.wait_for_zombie(master.pids_of("forked a worker")[0])
-    master.tell(signal.SIGCONT)
+    master.thaw(pending=signal.SIGCHLD)
     assert master.end() == 0
     assert len(master.find("forked a worker")) == 1
 

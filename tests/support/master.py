@@ -126,14 +126,25 @@ class Master:
         if select.select([self._log], [], [], patience)[0]:
             self._read()
 
-    def wait_for_zombie(self, pid: int) -> None:
-        """Until a process has ended and the master, which must be stopped, has not reaped it."""
+    def freeze(self) -> None:
+        """Stop it while it sleeps; what happens until thaw() then happens at once for it."""
+        self._wait_until(lambda status: status["State"].startswith("S"))
+        self.tell(signal.SIGSTOP)
+        self._wait_until(lambda status: status["State"].startswith("T"))
+
+    def thaw(self, *, pending: signal.Signals) -> None:
+        """Let it go on once that signal has been sent to it."""
+        self._wait_until(lambda status: bool(int(status["ShdPnd"], 16) & 1 << (pending - 1)))
+        self.tell(signal.SIGCONT)
+
+    def _wait_until(self, true: Callable[[dict[str, str]], bool]) -> None:
+        """Until it is true of the master's status, see proc(5)."""
         for _ in range(int(PATIENCE * 1000)):
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
-            if state.startswith("Z"):
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            if true({name: value.strip() for name, _, value in (x.partition(":") for x in lines)}):
                 return
             time.sleep(0.001)
-        raise AssertionError(f"{pid} does not end\n{self.story}")
+        raise AssertionError(f"it never comes to that\n{self.story}")
 
     def find(self, text: str) -> list[str]:
         return [line for line in self.lines if text in line]
