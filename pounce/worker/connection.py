@@ -191,6 +191,11 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def cut(self, reason: str) -> None:
+        """Ends it now, whatever is under way; its application hears of it before anything else."""
+        self._wire.lost(reason)
+        self._transport.abort()
+
     # What the stream calls.
 
     async def send_file(self, source: FileSource) -> None:

@@ -257,7 +257,9 @@ class Worker:
             len(service.running),
         )
         for connection in list(service.connections):
-            connection.abort()
+            # Told first: an application that is cancelled while its client seems to be there would
+            # be logged, and answered, as one that failed.
+            connection.cut("the drain is over")
         for task in list(service.running.values()):
             task.cancel()
 
