@@ -7,8 +7,11 @@ when it saw no progress there.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
+import sys
+import termios
 from asyncio import Task
 from enum import Enum
 from time import monotonic
@@ -63,6 +66,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_admitted",
         "_file",
         "_lingering",
         "_preface",
@@ -106,7 +110,9 @@ class Connection(asyncio.Protocol):
         service.connections.add(self)
         service.stats.connections += 1
         service.stats.open += 1
-        if not service.admit(+1):
+        self._admitted = service.admit(+1)
+        if not self._admitted:
+            service.admit(-1)  # or those who hear 503 keep out those who would be served
             service.stats.rejected += 1
             transport.write(TOO_MANY)
             self._wire.reading = Reading.IGNORED
@@ -130,7 +136,8 @@ class Connection(asyncio.Protocol):
         service = self._service
         service.connections.discard(self)
         service.stats.open -= 1
-        service.admit(-1)
+        if self._admitted:
+            service.admit(-1)
         self._wire.lost(str(error) if error is not None else "connection closed")
         if self._file is not None:
             self._file.stop()
@@ -249,9 +256,9 @@ class Connection(asyncio.Protocol):
         """What is waited for, and what changes when the peer gets on with it."""
         wire = self._wire
         if self._file is not None:
-            return Waiting.READER, self._file.sent
+            return Waiting.READER, (self._file.sent, self._untaken())
         if size := self._transport.get_write_buffer_size():
-            return Waiting.READER, size
+            return Waiting.READER, (size, self._untaken())
         if self._lingering:
             return Waiting.CLOSE, wire.body_bytes
         if self._preface is not None:
@@ -263,6 +270,21 @@ class Connection(asyncio.Protocol):
         if wire.awaits_body:
             return Waiting.BODY, wire.body_bytes
         return Waiting.APP, None
+
+    def _untaken(self) -> int:
+        """Bytes that the kernel has of us and the peer has not.
+
+        They get fewer with all that a slow peer reads; the kernel asks us for more only once a good
+        part of its own buffer, megabytes perhaps, is free again.
+        """
+        sock = self._transport.get_extra_info("socket")
+        if sock is None:  # not over a socket
+            return 0
+        try:
+            found = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:  # nothing that this system tells of sockets
+            return 0
+        return int.from_bytes(found, sys.byteorder)
 
     def _limit(self, waiting: Waiting) -> float:
         timeouts = self._service.timeouts
