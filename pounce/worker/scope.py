@@ -199,6 +199,8 @@ class Trust:
 def parse_address(text: str) -> Address | None:
     """Host and port (0 when there is none) of one Forwarded or X-Forwarded-For element, or None."""
     text = text.strip(" \t")
+    if "%" in text:  # a zone means nothing to us, and may hold any characters whatever
+        return None
     port = 0
     if found := BRACKETED.fullmatch(text) or HOST_PORT.fullmatch(text):
         text, port = found[1], int(found[2] or 0)
