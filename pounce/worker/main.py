@@ -123,12 +123,14 @@ class Worker:
         """Tells the master why there will be no Ready; the exit status."""
         why, trace = str(error)[:500], error.traceback[-TRACE_LIMIT:]
         message = ipc.Failed(error.exit_code, why, trace)
-        while len(repr(message)) > 1000:
+        while True:
             try:
                 ipc.encode(message)
                 break
             except ValueError:  # escapes made it longer than a line may be
-                trace = trace[len(trace) // 4 :]
+                trace = trace[len(trace) // 4 + 1 :]
+                if not trace:
+                    why = why[: len(why) * 3 // 4]
                 message = ipc.Failed(error.exit_code, why, trace)
         self._control.say_last(message)
         return error.exit_code
