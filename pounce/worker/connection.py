@@ -356,6 +356,8 @@ class Connection(asyncio.Protocol):
         self._preface = None
         if header.client is not None and header.server is not None:
             self.info.set_addresses(header.client, header.server)
+            # Forwarded headers are this client's own words now: the balancer cannot strip them.
+            self.info.trusted = self._service.trust.includes(header.client[0])
         return data[header.size :]
 
 

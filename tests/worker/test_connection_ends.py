@@ -211,6 +211,16 @@ def test_a_proxy_that_speaks_for_itself_leaves_the_addresses_as_they_are() -> No
     played(story, app=whoami, proxy_protocol=True)
 
 
+def test_who_a_proxy_header_names_is_not_believed_for_the_proxys_sake() -> None:
+    async def story(one: Swept) -> None:
+        forged = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.66\r\n\r\n")
+        one.connection.data_received(HEADER + forged)
+        await settle()
+        assert one.transport.output.endswith(b"('192.0.2.1', 4711)")
+
+    played(story, app=whoami, proxy_protocol=True)
+
+
 def test_a_proxy_header_that_does_not_come_is_not_waited_for() -> None:
     async def story(one: Swept) -> None:
         one.connection.data_received(HEADER[:5])
