@@ -148,6 +148,11 @@ def test_a_trusted_proxy_is_believed(server: Server) -> None:
     assert ["host", "shop.test"] in scope["headers"]
 
 
+def test_what_is_no_plain_address_is_no_client(server: Server) -> None:
+    for text in ("unknown", "_hidden", "6.6.6.6.6", "fe80::1%eth0", 'fe80::1%" 200 x', "a.test"):
+        assert scope_of(server, f"X-Forwarded-For: {text}")["client"][0] == "127.0.0.1"
+
+
 def test_a_stranger_is_not(server: Server) -> None:
     scope = scope_of(server, *FORWARDED, source="127.0.0.2")
     assert scope["client"][0] == "127.0.0.2"
