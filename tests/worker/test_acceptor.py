@@ -92,15 +92,25 @@ def test_connections_are_served_until_it_stops_and_queue_for_the_next(
 @pytest.mark.parametrize("turns", range(5), ids="{} turns of the loop before it".format)
 @pytest.mark.parametrize("make_loop", LOOPS)
 def test_of_connections_that_come_at_the_stop_none_is_lost(make_loop: MakeLoop, turns: int) -> None:
+    made: list[Greeter] = []
+
+    def factory() -> Greeter:
+        made.append(Greeter())
+        return made[-1]
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with listener() as kept:
-            acceptor = make_acceptor(loop, [kept.fileno()], Greeter, backlog=BACKLOG)
+            acceptor = make_acceptor(loop, [kept.fileno()], factory, backlog=BACKLOG)
             await acceptor.start()
             clients = [connected(kept) for _ in range(AT_ONCE + 8)]
             for _ in range(turns):
                 await asyncio.sleep(0)
             await acceptor.stop()
+            count = len(made)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(made) == count, "who drains must know of all connections there are"
             successor = make_acceptor(loop, [kept.fileno()], Greeter, backlog=BACKLOG)
             await successor.start()
             for client in clients:

@@ -126,7 +126,7 @@ class ChunkedDecoder:
         if self._part is _Part.TRAILER:
             if HOPELESS.search(data, new):
                 raise Refusal(400, "control byte, or CR and LF not together")
-            if self._trailers + size > TRAILER_LIMIT:
+            if self._trailers + size > TRAILER_LIMIT + 1:  # the CR of the end is no trailer
                 raise Refusal(400, f"trailers over {TRAILER_LIMIT} bytes")
         else:
             if new > at + LONGEST_SIZE:
@@ -135,7 +135,7 @@ class ChunkedDecoder:
                 right = SIZE_LINE_BEGUN.fullmatch(data, at)
             if not right:
                 raise Refusal(400, "chunk size is not a hexadecimal number of up to 15 digits")
-            if self._extensions + size > EXTENSION_LIMIT:
+            if self._extensions + size > EXTENSION_LIMIT + LONGEST_SIZE:
                 raise Refusal(400, f"chunk extensions over {EXTENSION_LIMIT} bytes")
         self._seen = size
         return None
