@@ -367,7 +367,6 @@ class Http1Output(ABC):
     def _break_off(self) -> None:
         """The response cannot be completed: cut it, so that the peer does not take it for whole."""
         self.flush()
-        self._close = True
         self.writing = _IDLE
         self._sink.finish(linger=False)
 
