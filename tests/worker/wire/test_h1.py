@@ -173,11 +173,13 @@ class Counting:
 def test_fields_that_came_twice_in_a_row_are_not_read_again() -> None:
     reader = Counting(READERS["httptools"]())
     one = make_wire(reader)
+    other = GET.replace(b"Host: a", b"Host: b")
+    feed(make_wire(READERS["httptools"]()), GET + other)  # a Host never seen is looked at closely
     for heads, request in [(1, GET), (2, GET), (2, GET), (2, NEXT), (2, NEXT)]:
         feed(one, request)
         assert reader.heads == heads
-    other = GET.replace(b"Host: a", b"Host: b")
-    for heads, request in [(3, other), (3, GET), (4, other), (5, other), (5, other)]:
+    # What is known already does not break a row.
+    for heads, request in [(3, other), (3, GET), (4, other), (4, other), (4, NEXT)]:
         feed(one, request)
         assert reader.heads == heads
     assert len(one.responses) == 10

@@ -1,4 +1,4 @@
-"""Request bodies on an HTTP/1.1 connection: taken, paused, left unread, over the limit, expected."""
+"""Request bodies on an HTTP/1.1 connection: taken, paused, unread, over the limit, expected."""
 
 from __future__ import annotations
 

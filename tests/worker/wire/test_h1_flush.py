@@ -1,4 +1,4 @@
-"""Parts of a response that leave together: what is held within a turn of the loop, and until when."""
+"""Parts of a response that leave together: what is held within a turn of the loop, how long."""
 
 from __future__ import annotations
 
