@@ -72,8 +72,10 @@ def check(resolved: Resolved) -> int:
             uds_mode=int(config.uds_mode, 8),
             uds_owner=config.uds_owner,
         ).close()
-    except BindError as error:  # most likely by the very server that the check is for
-        note = str(error)
+    except BindError as error:
+        if not error.in_use:
+            raise
+        note = str(error)  # most likely by the very server that the check is for
     title, *rest = banner(config, names)
     click.echo("\n".join([title.partition(" pid=")[0].replace("serves", "would serve"), *rest]))
     for name, one in SETTINGS.items():

@@ -219,7 +219,10 @@ def _complain(text: str) -> None:
 def _plain(error: click.ClickException) -> str:
     match error:
         case click.NoSuchOption():
+            if error.option_name == "--app":
+                return "the application is no option; write its name alone: pounce main:app"
             flags = [flag for one in SETTINGS.values() for flag in (one.flag, one.off_flag)]
+            flags.remove("--app")
             hint = did_you_mean(error.option_name, flags) or "; pounce --help shows all"
             return f"there is no option {error.option_name}{hint}"
         case click.BadOptionUsage():

@@ -80,9 +80,17 @@ class LifespanError(PounceError):
 
 
 class BindError(PounceError):
-    """An address cannot be bound: in use, not ours, or not permitted."""
+    """An address cannot be bound: not ours, not permitted, or in use.
+
+    Attributes:
+        in_use: somebody listens there; nothing else is wrong with it.
+    """
 
     exit_code = EXIT_BIND
+
+    def __init__(self, message: str, *, in_use: bool = False) -> None:
+        super().__init__(message)
+        self.in_use = in_use
 
 
 class BootError(PounceError):

@@ -189,7 +189,8 @@ def _bind_tcp(address: TcpAddress, slots: int, *, ours: Sequence[str]) -> list[_
             if tries and error.errno == errno.EADDRINUSE:
                 continue
             raise BindError(
-                f"{where}:{address.port} cannot be bound: {_tcp_reason(address, error, ours)}"
+                f"{where}:{address.port} cannot be bound: {_tcp_reason(address, error, ours)}",
+                in_use=error.errno == errno.EADDRINUSE,
             ) from None
 
 
@@ -284,7 +285,6 @@ def _join(other: socket.socket, target: tuple[object, ...]) -> None:
     # not pass over them.
     other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     other.bind(target)
-    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _tcp_reason(address: TcpAddress, error: OSError, ours: Sequence[str]) -> str:

@@ -77,7 +77,10 @@ def bind_socket_file(
         return one, SocketFile.at(path)
     except OSError as error:
         one.close()
-        raise BindError(f"unix:{path} cannot be bound: {_unix_reason(path, error)}") from None
+        raise BindError(
+            f"unix:{path} cannot be bound: {_unix_reason(path, error)}",
+            in_use=error.errno == errno.EADDRINUSE,
+        ) from None
     except BaseException:
         one.close()
         raise

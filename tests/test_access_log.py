@@ -239,6 +239,70 @@ def test_a_full_disk_costs_the_lines_and_nothing_else() -> None:
     assert not writer.holding
 
 
+def test_a_pipe_that_cannot_be_opened_anew_is_written_to_as_it_is(
+    stdout: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = os.open
+
+    def refuses(path: str, *rest: Any) -> int:
+        if path == "/proc/self/fd/1":
+            raise PermissionError(13, "Permission denied")
+        return really_open(path, *rest)
+
+    read_end, write_end = os.pipe()
+    stdout(write_end)
+    monkeypatch.setattr(os, "open", refuses)
+    writer = LineWriter("-")
+    writer.lines.append("hello\n")
+    assert writer.flush() == 0
+    assert os.read(read_end, 100) == b"hello\n"
+    writer.close()
+    os.close(read_end)
+    os.fstat(write_end)  # not the one it was born with
+    os.close(write_end)
+
+
+def test_a_reopen_that_fails_keeps_the_file_it_has(path: Path) -> None:
+    folder = path.with_name("folder")
+    folder.mkdir()
+    log = log_to(folder / "log")
+    moved = folder.rename(path.with_name("moved"))
+    with pytest.raises(OSError, match="No such file"):
+        log.writer.reopen()
+    log.add(Answered(), "-")
+    assert len(lines(log, moved / "log")) == 1
+
+
+def test_a_closed_writer_gives_its_descriptor_back(path: Path) -> None:
+    writer = LineWriter(str(path))
+    descriptor = writer._descriptor
+    writer.close()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(descriptor)
+
+
+def test_lines_of_two_workers_on_one_pipe_never_mix(stdout: Any) -> None:
+    read_end, write_end = os.pipe()
+    stdout(write_end)
+    writers = [LineWriter("-"), LineWriter("-")]
+    os.set_blocking(read_end, False)
+    got = b""
+    for writer, letter in zip(writers, "ab", strict=True):
+        writer.lines += [letter * 599 + "\n"] * 500
+    while any(writer.holding for writer in writers):
+        for writer in writers:
+            writer.flush()
+        got += os.read(read_end, 1 << 20)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            got += os.read(read_end, 1 << 20)
+    assert sorted(got.decode().splitlines()) == ["a" * 599] * 500 + ["b" * 599] * 500
+    for writer in writers:
+        writer.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
 def test_a_file_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         LineWriter(str(tmp_path / "no" / "where"))

@@ -106,3 +106,9 @@ def test_an_import_that_hangs_is_ended_in_time(here: Path) -> None:
     done = run("check", "slow:app", "--start-timeout", "0.5")
     assert done.returncode == 3
     assert done.stderr == ("pounce: slow:app was not imported within start_timeout (0.5 s)\n")
+
+
+def test_an_address_that_could_never_be_bound_fails_the_check(here: Path) -> None:
+    done = run("check", "main:app", "--bind", f"unix:{here}/nowhere/sock")
+    assert done.returncode == 5
+    assert "there is no directory" in done.stderr

@@ -110,6 +110,10 @@ def test_the_settings_page_is_up_to_date() -> None:
         (["--worker", "2"], "there is no option --worker; did you mean --workers?"),
         (["--no-acess-log"], "there is no option --no-acess-log; did you mean --no-access-log?"),
         (["--zzz"], "there is no option --zzz; pounce --help shows all"),
+        (
+            ["--app", "main:app"],
+            "the application is no option; write its name alone: pounce main:app",
+        ),
         (["-w", "2"], "there is no option -w; pounce --help shows all"),
         (["--workers"], "--workers requires an argument"),
         (["--reload=yes"], "--reload does not take a value"),

@@ -201,8 +201,9 @@ def test_another_process_is_named_with_its_pid(open_: Open) -> None:
         theirs.close()
 
 
+@pytest.mark.parametrize("slots", [1, 2])
 def test_connections_of_the_server_before_do_not_keep_the_next_one_from_starting(
-    open_: Open,
+    open_: Open, slots: int
 ) -> None:
     first = open_("127.0.0.1:0", slots=2)
     first.listen(0)
@@ -219,9 +220,9 @@ def test_connections_of_the_server_before_do_not_keep_the_next_one_from_starting
     for each in accepted[:5]:
         each.close()  # FIN_WAIT and TIME_WAIT; the others stay open
     first.close()
-    second = open_(f"127.0.0.1:{port}", slots=2)
+    second = open_(f"127.0.0.1:{port}", slots=slots)
     with pytest.raises(BindError):
-        open_(f"127.0.0.1:{port}", slots=2)
+        open_(f"127.0.0.1:{port}", slots=slots)
     second.listen(0)
     for each in (*clients, *accepted[5:]):
         each.close()

@@ -119,5 +119,6 @@ def decode(pid: int, status: int) -> Ended:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL for a child that has not been reaped; its pid cannot belong to anybody else."""
-    os.kill(pid, signal.SIGKILL)
+    """SIGKILL for a child of ours; nothing where it has ended in the meantime."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -16,6 +16,7 @@ log = logging.getLogger("pounce")
 # Out of descriptors: accepting pauses, since the listener stays readable and would spin the loop.
 EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 PAUSE: Final = 0.25  # seconds
+SAY_EVERY: Final = 10.0  # seconds between two lines about it, while it lasts
 # From Python 3.13 on, closing a server removes its socket's file, which is the master's: new
 # clients would find nothing where other workers go on serving.
 KEEP_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
@@ -107,6 +108,7 @@ class ReaderAcceptor:
         self._sockets: list[socket.socket] = []
         self._opening: set[asyncio.Task[None]] = set()
         self._paused: asyncio.TimerHandle | None = None
+        self._said_at = -SAY_EVERY
 
     async def start(self) -> None:
         for descriptor in self._descriptors:
@@ -158,10 +160,11 @@ class ReaderAcceptor:
     def _accept_failed(self, error: OSError) -> None:
         if self._paused is not None:
             return
-        if error.errno in EXHAUSTED:
-            log.warning("cannot accept, pausing error=%s pause_s=%.2f", error.strerror, PAUSE)
-        else:
-            log.error("cannot accept, pausing error=%s pause_s=%.2f", error, PAUSE)
+        now = self._loop.time()
+        if now - self._said_at >= SAY_EVERY:
+            self._said_at = now
+            level = logging.WARNING if error.errno in EXHAUSTED else logging.ERROR
+            log.log(level, "cannot accept, pausing error=%s pause_s=%.2f", error.strerror, PAUSE)
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
         self._paused = self._loop.call_later(PAUSE, self._watch)

@@ -7,8 +7,11 @@ when it saw no progress there.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
+import sys
+import termios
 from asyncio import Task
 from enum import Enum
 from time import monotonic
@@ -63,12 +66,14 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_admitted",
         "_file",
         "_lingering",
         "_preface",
         "_progress",
         "_rate_bytes",
         "_rate_since",
+        "_request",
         "_room",
         "_service",
         "_since",
@@ -89,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._since = service.clock.now
         self._rate_since = 0.0
         self._rate_bytes = 0
+        self._request = 0  # the number of the one that these belong to
 
     # What the event loop calls. A protocol factory or connection_made() that raises stops uvloop's
     # listener for good, so what can fail is caught.
@@ -104,7 +110,9 @@ class Connection(asyncio.Protocol):
         service.connections.add(self)
         service.stats.connections += 1
         service.stats.open += 1
-        if not service.admit(+1):
+        self._admitted = service.admit(+1)
+        if not self._admitted:
+            service.admit(-1)  # or those who hear 503 keep out those who would be served
             service.stats.rejected += 1
             transport.write(TOO_MANY)
             self._wire.reading = Reading.IGNORED
@@ -128,7 +136,8 @@ class Connection(asyncio.Protocol):
         service = self._service
         service.connections.discard(self)
         service.stats.open -= 1
-        service.admit(-1)
+        if self._admitted:
+            service.admit(-1)
         self._wire.lost(str(error) if error is not None else "connection closed")
         if self._file is not None:
             self._file.stop()
@@ -189,6 +198,11 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def cut(self, reason: str) -> None:
+        """Ends it now, whatever is under way; its application hears of it before anything else."""
+        self._wire.lost(reason)
+        self._transport.abort()
+
     # What the stream calls.
 
     async def send_file(self, source: FileSource) -> None:
@@ -224,7 +238,7 @@ class Connection(asyncio.Protocol):
                 stopped or blocked must not blame its peers for it.
         """
         waiting, progress = self._state()
-        if waiting is not self._waiting:
+        if waiting is not self._waiting or self._wire.requests != self._request:
             self._begin(waiting, progress, now)
             return
         if progress != self._progress:
@@ -242,9 +256,9 @@ class Connection(asyncio.Protocol):
         """What is waited for, and what changes when the peer gets on with it."""
         wire = self._wire
         if self._file is not None:
-            return Waiting.READER, self._file.sent
+            return Waiting.READER, (self._file.sent, self._untaken())
         if size := self._transport.get_write_buffer_size():
-            return Waiting.READER, size
+            return Waiting.READER, (size, self._untaken())
         if self._lingering:
             return Waiting.CLOSE, wire.body_bytes
         if self._preface is not None:
@@ -256,6 +270,21 @@ class Connection(asyncio.Protocol):
         if wire.awaits_body:
             return Waiting.BODY, wire.body_bytes
         return Waiting.APP, None
+
+    def _untaken(self) -> int:
+        """Bytes that the kernel has of us and the peer has not.
+
+        They get fewer with all that a slow peer reads; the kernel asks us for more only once a good
+        part of its own buffer, megabytes perhaps, is free again.
+        """
+        sock = self._transport.get_extra_info("socket")
+        if sock is None:  # not over a socket
+            return 0
+        try:
+            found = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:  # nothing that this system tells of sockets
+            return 0
+        return int.from_bytes(found, sys.byteorder)
 
     def _limit(self, waiting: Waiting) -> float:
         timeouts = self._service.timeouts
@@ -282,6 +311,7 @@ class Connection(asyncio.Protocol):
         self._progress = progress
         self._since = self._rate_since = now
         self._rate_bytes = self._wire.body_bytes
+        self._request = self._wire.requests
 
     def _check_rate(self, now: float) -> None:
         """A body that comes drop by drop is progress, and yet holds a place for ever."""
@@ -326,6 +356,8 @@ class Connection(asyncio.Protocol):
         self._preface = None
         if header.client is not None and header.server is not None:
             self.info.set_addresses(header.client, header.server)
+            # Forwarded headers are this client's own words now: the balancer cannot strip them.
+            self.info.trusted = self._service.trust.includes(header.client[0])
         return data[header.size :]
 
 

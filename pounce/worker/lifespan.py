@@ -99,7 +99,10 @@ class Lifespan:
         elif self._stage is Stage.STARTING and kind == "lifespan.startup.failed":
             self._stage = Stage.OVER
             reason = message.get("message", "")
-            self._failure = f"application startup failed: {reason or 'it gave no reason'}"
+            # Starlette, and FastAPI with it, gives a whole traceback as the reason.
+            *trace, last = str(reason or "it gave no reason").strip().split("\n")
+            shown = str(reason) if trace else ""
+            self._failure = f"application startup failed: {last}\0{shown}"
         elif self._stage is Stage.STOPPING and kind == "lifespan.shutdown.complete":
             self._stage = Stage.OVER
         elif self._stage is Stage.STOPPING and kind == "lifespan.shutdown.failed":

@@ -63,7 +63,6 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
         app = app or load_app(config.app, factory=config.factory, app_dir=config.app_dir)
     except LoadError as error:
         return worker.fail(error)
-    log.disabled = False  # see serve()
     lifespan = Lifespan(app, mode=config.lifespan)
     loop = new_loop(config.loop)
     asyncio.set_event_loop(loop)

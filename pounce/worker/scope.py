@@ -164,21 +164,23 @@ class Trust:
         trusted says nothing about who wrote what. Junk ends the walk, and a malformed element is
         junk as a whole: a quote that a client leaves open would swallow what a proxy adds behind.
 
-        Source: RFC 7239 §5 and §8.1; Forwarded wins over X-Forwarded-* when both are there.
+        Forwarded counts only where no X-Forwarded-* is there: most proxies write the latter and
+        pass on the former, so that a client could write it in their place.
+
+        Source: RFC 7239 §5 and §8.1.
         """
+        addresses = _listed(headers, b"x-forwarded-for")
+        proto = (_listed(headers, b"x-forwarded-proto") or [""])[-1]
+        host = (_listed(headers, b"x-forwarded-host") or [""])[-1]
         hops = [
             _pairs(element)
             for line in _lines(headers, b"forwarded")
             for element in _split(line, ",")
             if element.strip(" \t")
         ]
-        if hops:
+        if hops and not (addresses or proto or host):
             addresses = [hop.get("for", "") for hop in hops]
             proto, host = hops[-1].get("proto", ""), hops[-1].get("host", "")
-        else:
-            addresses = _listed(headers, b"x-forwarded-for")
-            proto = (_listed(headers, b"x-forwarded-proto") or [""])[-1]
-            host = (_listed(headers, b"x-forwarded-host") or [""])[-1]
         for text in reversed(addresses):
             address = parse_address(text)
             if address is None:
@@ -197,6 +199,8 @@ class Trust:
 def parse_address(text: str) -> Address | None:
     """Host and port (0 when there is none) of one Forwarded or X-Forwarded-For element, or None."""
     text = text.strip(" \t")
+    if "%" in text:  # a zone means nothing to us, and may hold any characters whatever
+        return None
     port = 0
     if found := BRACKETED.fullmatch(text) or HOST_PORT.fullmatch(text):
         text, port = found[1], int(found[2] or 0)

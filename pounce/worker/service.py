@@ -26,6 +26,7 @@ log = logging.getLogger("pounce")
 # Access lines wait this long to be written together; a line of a killed worker may be lost so.
 FLUSH_DELAY: Final = 0.05  # seconds
 RETRY_DELAY: Final = 0.25  # seconds, when the log's reader does not keep up
+SAY_EVERY: Final = 10.0  # seconds between two lines about access lines that nobody took
 
 
 class Peer(Protocol):
@@ -76,7 +77,9 @@ class Service:
     """
 
     __slots__ = (
+        "_dropped",
         "_flush_timer",
+        "_said_at",
         "access",
         "admit",
         "app",
@@ -127,6 +130,8 @@ class Service:
         self.running: dict[HttpStream, asyncio.Task[None]] = {}
         self.draining = False
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._dropped = 0
+        self._said_at = -SAY_EVERY
         if access is not None:
             access.set_wake(self._flush_later)
 
@@ -135,9 +140,11 @@ class Service:
         self._flush_timer = None
         if self.access is None:
             return
-        dropped = self.access.flush()
-        if dropped:
-            log.warning("access log was not taken, lines were dropped lines=%d", dropped)
+        self._dropped += self.access.flush()
+        now = self.loop.time()
+        if self._dropped and (self.draining or now - self._said_at >= SAY_EVERY):
+            log.warning("access log was not taken, lines were dropped lines=%d", self._dropped)
+            self._dropped, self._said_at = 0, now
         if self.access.writer.holding:
             self._flush_later(RETRY_DELAY)
 

@@ -33,7 +33,6 @@ ORPHAN_TIMEOUT: Final = 0.5
 # Lifespan shutdown gets this long even when the drain used its time up.
 SHUTDOWN_GRACE: Final = 0.5
 SECOND_SIGNAL_TIMEOUT: Final = 1.0
-TRACE_LIMIT: Final = 2000  # characters of a traceback that travel to the master: its end
 
 
 class Worker:
@@ -51,15 +50,7 @@ class Worker:
 
     def fail(self, error: LoadError | LifespanError) -> int:
         """Tells the master why there will be no Ready; the exit status."""
-        why, trace = str(error)[:500], error.traceback[-TRACE_LIMIT:]
-        message = ipc.Failed(error.exit_code, why, trace)
-        while len(repr(message)) > 1000:
-            try:
-                ipc.encode(message)
-                break
-            except ValueError:  # escapes made it longer than a line may be
-                trace = trace[len(trace) // 4 :]
-                message = ipc.Failed(error.exit_code, why, trace)
+        message = ipc.failed(error.exit_code, str(error), error.traceback)
         self._control.say_last(message)
         return error.exit_code
 
@@ -187,7 +178,9 @@ class Worker:
             len(service.running),
         )
         for connection in list(service.connections):
-            connection.abort()
+            # Told first: an application that is cancelled while its client seems to be there would
+            # be logged, and answered, as one that failed.
+            connection.cut("the drain is over")
         for task in list(service.running.values()):
             task.cancel()
 

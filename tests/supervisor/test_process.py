@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -55,11 +57,11 @@ def test_a_fault_before_main_ends_the_child_as_well() -> None:
 
 def test_an_end_by_a_signal_is_named() -> None:
     def main() -> int:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), signal.SIGUSR2)
         return 0
 
     one = ended(main)
-    assert (one.status, one.signal) == (None, "SIGSEGV")
+    assert (one.status, one.signal) == (None, "SIGUSR2")
 
 
 def test_a_signal_without_a_name_has_its_number() -> None:
@@ -114,11 +116,35 @@ def test_the_mask_is_as_before_on_both_sides() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
-def test_what_waits_in_a_buffer_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
-    sys.stdout.write("held")
-    assert ended(lambda: 0).status == 0
-    sys.stdout.flush()
-    assert capfd.readouterr().out == "held"
+def test_what_waits_in_a_buffer_is_written_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    with path.open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        print("of the parent", file=out)
+        assert ended(lambda: print("of the child", file=out) or 0).status == 0
+    assert path.read_text() == "of the parent\nof the child\n"
+
+
+def test_exit_handlers_run_in_the_process_that_they_were_registered_in(tmp_path: Path) -> None:
+    path = tmp_path / "handlers"
+    path.touch()
+
+    def note(text: str) -> None:
+        with path.open("a") as file:
+            file.write(text)
+
+    def main() -> int:
+        atexit.register(note, "of the child")
+        return 0
+
+    atexit.register(note, "of the parent")
+    try:
+        assert ended(main).status == 0
+    finally:
+        atexit.unregister(note)
+    assert path.read_text() == "of the child"
 
 
 def test_reaping_finds_all_that_have_ended() -> None:

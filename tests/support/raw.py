@@ -87,18 +87,6 @@ class Raw:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def drip(self, data: bytes, pause: float) -> None:
-        """Sends byte after byte until all is out or the server wants no more."""
-        self.socket.settimeout(pause)
-        with contextlib.suppress(OSError):
-            for index in range(len(data)):
-                self.socket.sendall(data[index : index + 1])
-                # The pause, unless there is something to read, or the end.
-                with contextlib.suppress(TimeoutError):
-                    self.socket.recv(1, socket.MSG_PEEK)
-                    break
-        self.socket.settimeout(PATIENCE)
-
     def get(self, target: str, *fields: str) -> Answer:
         self.send(request("GET", target, *fields))
         return self.answer()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import os
+from typing import Any, Final
 
 from pounce.access_log import AccessLog
 from pounce.asgi import App
@@ -13,6 +14,19 @@ from pounce.worker.service import Service, Timeouts
 from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+
+
+class NoSocket:
+    """Has a descriptor, of which the kernel can say nothing about a peer."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+
+NO_SOCKET: Final = NoSocket()
 
 
 class MemoryTransport(asyncio.Transport):
@@ -25,7 +39,7 @@ class MemoryTransport(asyncio.Transport):
     """
 
     def __init__(self, *, peer: Any = ("127.0.0.1", 50000), own: Any = ("127.0.0.1", 8000)) -> None:
-        super().__init__({"peername": peer, "sockname": own})
+        super().__init__({"peername": peer, "sockname": own, "socket": NO_SOCKET})
         self.output = b""
         self.state = "open"
         self.half_closed = False

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from pounce.worker.acceptor import ReaderAcceptor, ServerAcceptor, make_acceptor
+from pounce.worker.acceptor import AT_ONCE, ReaderAcceptor, ServerAcceptor, make_acceptor
+from pounce.worker.connection import Connection
+from tests.support.transport import make_service
+from tests.worker.test_connection import GET, hello
 
 LOOPS = [
     pytest.param(asyncio.new_event_loop, id="asyncio"),
@@ -85,15 +89,28 @@ def test_connections_are_served_until_it_stops_and_queue_for_the_next(
     run(main(), make_loop)
 
 
+@pytest.mark.parametrize("turns", range(5), ids="{} turns of the loop before it".format)
 @pytest.mark.parametrize("make_loop", LOOPS)
-def test_of_connections_that_queue_at_the_stop_none_is_lost(make_loop: MakeLoop) -> None:
+def test_of_connections_that_come_at_the_stop_none_is_lost(make_loop: MakeLoop, turns: int) -> None:
+    made: list[Greeter] = []
+
+    def factory() -> Greeter:
+        made.append(Greeter())
+        return made[-1]
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with listener() as kept:
-            acceptor = make_acceptor(loop, [kept.fileno()], Greeter, backlog=BACKLOG)
+            acceptor = make_acceptor(loop, [kept.fileno()], factory, backlog=BACKLOG)
             await acceptor.start()
-            clients = [connected(kept) for _ in range(40)]
+            clients = [connected(kept) for _ in range(AT_ONCE + 8)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
             await acceptor.stop()
+            count = len(made)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(made) == count, "who drains must know of all connections there are"
             successor = make_acceptor(loop, [kept.fileno()], Greeter, backlog=BACKLOG)
             await successor.start()
             for client in clients:
@@ -102,6 +119,74 @@ def test_of_connections_that_queue_at_the_stop_none_is_lost(make_loop: MakeLoop)
             await successor.stop()
 
     run(main(), make_loop)
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_clients_that_left_before_they_were_accepted_end_nothing(make_loop: MakeLoop) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        service = make_service(hello)
+        with listener() as kept:
+            for _ in range(20):
+                with connected(kept) as client:
+                    client.send(GET)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            acceptor = make_acceptor(
+                loop, [kept.fileno()], lambda: Connection(service), backlog=BACKLOG
+            )
+            await acceptor.start()
+            with connected(kept) as client:
+                client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                got = b""
+                while data := await greeting(client):
+                    got += data
+                assert got.endswith(b"hello"), "a factory that raises ends uvloop's listener"
+            await acceptor.stop()
+            while service.connections:
+                await asyncio.sleep(0)
+
+    run(main(), make_loop)
+
+
+def test_a_socket_that_cannot_be_served_is_closed_and_the_next_one_served() -> None:
+    first = True
+
+    def factory() -> asyncio.Protocol:
+        nonlocal first
+        if first:
+            first = False
+            raise OSError(errno.ENOTCONN, "gone")
+        return Greeter()
+
+    async def main() -> None:
+        with listener() as kept:
+            acceptor = ReaderAcceptor(
+                asyncio.get_running_loop(), [kept.fileno()], factory, backlog=BACKLOG
+            )
+            await acceptor.start()
+            with connected(kept) as client:
+                assert await greeting(client) == b""
+            with connected(kept) as client:
+                assert await greeting(client) == b"hello"
+            await acceptor.stop()
+
+    run(main(), asyncio.new_event_loop)
+
+
+def test_a_unix_socket_keeps_its_file_when_one_worker_stops(tmp_path: Path) -> None:
+    for make_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        path = tmp_path / make_loop.__module__
+
+        async def main(path: Path) -> None:
+            with listener(path) as kept:
+                acceptor = make_acceptor(
+                    asyncio.get_running_loop(), [kept.fileno()], Greeter, backlog=BACKLOG
+                )
+                await acceptor.start()
+                await acceptor.stop()
+                assert path.exists(), "it is the master's, and other workers serve it"
+
+        run(main(path), make_loop)
 
 
 def test_each_loop_gets_the_acceptor_that_suits_it() -> None:

@@ -151,6 +151,21 @@ def test_a_body_that_comes_steadily_is_not_given_up_and_one_that_drips_is() -> N
     played(drips, app=reads_all, timeouts=timeouts)
 
 
+def test_a_client_that_sends_one_body_after_the_other_is_not_given_up() -> None:
+    async def story(one: Swept) -> None:
+        one.connection.data_received(POST.replace(b"1000", b"100000") + b"x" * 99_000)
+        for _ in range(20):  # each sweep finds it within a body, though of another request
+            await settle()
+            one.sweep(1.0)
+            one.connection.data_received(b"x" * 1000)
+            await settle()
+            one.connection.data_received(POST.replace(b"1000", b"2000") + b"x" * 1000)
+        assert b"408" not in one.transport.output
+        assert one.transport.output.count(b"200 OK") == 20
+
+    played(story, app=reads_all, timeouts=Timeouts(0, 0, 5, 100, 0, 0))
+
+
 def test_an_application_that_does_not_read_is_not_blamed_on_the_client() -> None:
     async def story(one: Swept) -> None:
         one.connection.data_received(POST.replace(b"1000", b"1000000"))

@@ -16,7 +16,7 @@ from pounce.worker.connection import (
 )
 from pounce.worker.service import Timeouts
 from tests.support.transport import MemoryTransport, make_service, settle
-from tests.worker.test_connection import GET, Swept, hello, played
+from tests.worker.test_connection import GET, POST, Swept, hello, played, reads_all
 
 # Lingering
 
@@ -67,6 +67,31 @@ def test_a_slow_reader_of_the_last_answer_is_waited_for() -> None:
         assert one.transport.state == "open"
 
     played(story, timeouts=Timeouts(0, 0, 0, 0, 0, 60))
+
+
+def test_a_linger_is_begun_once_and_nothing_reopens_what_is_closing() -> None:
+    async def story(one: Swept) -> None:
+        one.connection.data_received(b"GET / HTTP/9.9\r\n\r\n")
+        one.transport.half_closed = False  # a second one would be seen
+        one.connection.finish(linger=True)
+        one.connection.finish(linger=False)
+        one.connection.finish(linger=True)
+        assert (one.transport.state, one.transport.half_closed) == ("closing", False)
+
+    played(story)
+
+
+def test_a_transport_that_has_no_half_close_is_closed() -> None:
+    class Whole(MemoryTransport):
+        def can_write_eof(self) -> bool:
+            return False
+
+    async def main() -> str:
+        one = Swept(make_service(hello), Whole())
+        one.connection.data_received(b"GET / HTTP/9.9\r\n\r\n")
+        return one.transport.state
+
+    assert asyncio.run(main()) == "closing"
 
 
 # Draining
@@ -176,6 +201,26 @@ def test_a_missing_untrusted_or_wrong_proxy_header_is_refused(
     played(story, app=whoami, proxy_protocol=True, trust=trust)
 
 
+def test_a_proxy_that_speaks_for_itself_leaves_the_addresses_as_they_are() -> None:
+    async def story(one: Swept) -> None:
+        one.connection.data_received(b"PROXY UNKNOWN\r\n")
+        one.connection.data_received(GET)
+        await settle()
+        assert one.transport.output.endswith(b"('127.0.0.1', 50000)")
+
+    played(story, app=whoami, proxy_protocol=True)
+
+
+def test_who_a_proxy_header_names_is_not_believed_for_the_proxys_sake() -> None:
+    async def story(one: Swept) -> None:
+        forged = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.66\r\n\r\n")
+        one.connection.data_received(HEADER + forged)
+        await settle()
+        assert one.transport.output.endswith(b"('192.0.2.1', 4711)")
+
+    played(story, app=whoami, proxy_protocol=True)
+
+
 def test_a_proxy_header_that_does_not_come_is_not_waited_for() -> None:
     async def story(one: Swept) -> None:
         one.connection.data_received(HEADER[:5])
@@ -196,6 +241,40 @@ def test_an_end_within_the_proxy_header_closes() -> None:
 
 
 # Ends and pauses
+
+
+def test_reading_pauses_while_an_application_does_not_read_and_goes_on_when_it_does() -> None:
+    may_read = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await may_read.wait()
+        await reads_all(scope, receive, send)
+
+    async def story(one: Swept) -> None:
+        reading: list[bool] = []
+        one.connection.data_received(POST.replace(b"1000", b"200000"))
+        one.connection.data_received(b"x" * 100_000)
+        reading.append(one.transport.reading)
+        may_read.set()
+        await settle()
+        reading.append(one.transport.reading)
+        assert reading == [False, True]
+        one.connection.data_received(b"x" * 100_000)
+        await settle()
+        assert one.transport.output.endswith(b"hello")
+
+    played(story, app=app)
+
+
+def test_connections_and_requests_are_counted() -> None:
+    async def story(one: Swept) -> None:
+        assert one.service.connections == {one.connection}
+        one.connection.data_received(GET + GET)
+        await settle()
+        one.connection.data_received(b"GET / HTTP/9.9\r\n\r\n")
+
+    stats = played(story).service.stats
+    assert (stats.connections, stats.open, stats.rejected, stats.requests) == (1, 0, 0, 3)
 
 
 def test_a_lost_connection_tells_the_application() -> None:

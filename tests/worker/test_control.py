@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -37,8 +38,9 @@ def over_a_pair(story: Callable[[Control, Heard, socket.socket], Awaitable[None]
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # the loop's own turns are what is waited for
-        await asyncio.sleep(0)
+    async with asyncio.timeout(30.0):  # nothing here takes a second
+        while not condition():  # the loop's own turns are what is waited for
+            await asyncio.sleep(0)
 
 
 def test_messages_go_both_ways() -> None:
@@ -93,6 +95,50 @@ def test_a_master_that_does_not_read_gets_what_matters_later_and_no_old_heartbea
         assert got == [*(ipc.Draining(at, 0) for at in range(said)), ipc.Drained(7)]
 
     over_a_pair(story)
+
+
+def test_a_master_that_died_with_words_unread_is_told_of_all_the_same() -> None:
+    async def story(control: Control, heard: Heard, master: socket.socket) -> None:
+        control.say(ipc.Ready())
+        master.close()  # now the socket says "reset", not "end"
+        await until(lambda: heard.gone == 1)
+
+    over_a_pair(story)
+
+
+def test_a_wake_up_without_words_is_nothing() -> None:
+    async def story(control: Control, heard: Heard, master: socket.socket) -> None:
+        control._readable()
+        assert (heard.messages, heard.gone) == ([], 0)
+        master.send(ipc.encode(ipc.Go()))
+        await until(lambda: bool(heard.messages))
+
+    over_a_pair(story)
+
+
+def test_a_word_before_there_is_a_loop_goes_out_at_once_or_with_the_last() -> None:
+    master, worker = socket.socketpair()
+    heard = Heard()
+    control = Control(worker.detach(), heard=heard.messages.append, master_gone=heard.end)
+    with master:
+        said = 0
+        while not control._unsent:
+            control.say(ipc.Draining(said, 0))
+            said += 1
+        got = b""
+
+        def read_all() -> None:
+            nonlocal got
+            while not got.endswith(ipc.encode(ipc.Drained(9))):
+                got += master.recv(65536)
+
+        reader = threading.Thread(target=read_all)
+        reader.start()
+        control.say_last(ipc.Drained(9))  # waits for the one who reads
+        reader.join()
+    control._socket.close()
+    words = [ipc.decode(line) for line in got.splitlines()]
+    assert words == [*(ipc.Draining(at, 0) for at in range(said)), ipc.Drained(9)]
 
 
 def test_the_last_word_goes_out_before_the_process_ends() -> None:

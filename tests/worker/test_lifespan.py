@@ -82,6 +82,17 @@ def test_a_failed_startup_carries_the_reason(mode: str) -> None:
         life(mode, takes("lifespan.startup"), failed)
 
 
+def test_a_reason_of_many_lines_is_shown_by_its_last_and_whole_as_a_traceback() -> None:
+    reason = (
+        'Traceback (most recent call last):\n  File "main.py", line 3\nValueError: no database\n'
+    )
+    failed = says("lifespan.startup.failed", message=reason)
+    with pytest.raises(LifespanError) as caught:
+        life("auto", takes("lifespan.startup"), failed)
+    assert str(caught.value) == "application startup failed: ValueError: no database"
+    assert caught.value.traceback == reason
+
+
 def test_a_failed_startup_without_a_reason_says_so() -> None:
     with pytest.raises(LifespanError, match="it gave no reason"):
         life("auto", takes("lifespan.startup"), says("lifespan.startup.failed"))
@@ -102,6 +113,45 @@ def test_raising_after_startup_was_taken_up_is_a_failure(mode: str) -> None:
     with pytest.raises(LifespanError) as caught:
         life(mode, takes("lifespan.startup"), fails("cannot connect"))
     assert "ValueError: cannot connect" in caught.value.traceback
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_an_exit_within_startup_ends_nothing_but_the_startup(error: BaseException) -> None:
+    async def exits(receive: Receive, send: Send) -> None:
+        raise error
+
+    with pytest.raises(LifespanError, match="raised during lifespan startup"):
+        life("auto", takes("lifespan.startup"), exits)
+    life("auto", *STARTS, takes("lifespan.shutdown"), exits)
+
+
+def test_a_lifespan_that_is_cancelled_from_outside_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        one = Lifespan(app_of(*STARTS, takes("lifespan.shutdown")), mode="auto")
+        await one.start()
+        assert one._task is not None
+        one._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await one._task
+        await one.stop()  # there is nobody left to ask
+
+    asyncio.run(main())
+    assert "ended before its time" in caplog.text
+
+
+def test_a_traceback_given_as_the_reason_is_shown_as_one() -> None:
+    trace = 'Traceback (most recent call last):\n  File "a.py"\nValueError: no database\n'
+    with pytest.raises(LifespanError) as caught:
+        life("auto", takes("lifespan.startup"), says("lifespan.startup.failed", message=trace))
+    assert str(caught.value).endswith("startup failed: ValueError: no database")
+    assert caught.value.traceback == trace
+
+
+def test_shutdown_may_end_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    life("auto", *STARTS, takes("lifespan.shutdown"))
+    assert not caplog.records
 
 
 def test_returning_without_an_answer_fails_where_lifespan_must_be() -> None:

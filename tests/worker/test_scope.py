@@ -214,7 +214,7 @@ CHAIN = Trust(["10.0.0.0/8", "192.0.2.7"])
         ([(b"forwarded", b'for=6.6.6.6;x="a\\"b", for=203.0.113.5')], FOUND),
         ([(b"forwarded", b"for=6.6.6.6;x=\\, for=203.0.113.5")], FOUND),
         (
-            [(b"forwarded", b"for=203.0.113.5"), (b"x-forwarded-for", b"6.6.6.6")],
+            [(b"forwarded", b"for=6.6.6.6"), (b"x-forwarded-for", b"203.0.113.5")],
             ("203.0.113.5", 0),
         ),
     ],

@@ -12,7 +12,7 @@ import re
 from enum import Enum
 from typing import Final
 
-from pounce.worker.wire.h1_request import FIELD_LINE, Refusal
+from pounce.worker.wire.h1_request import FIELD_LINE, HOPELESS, Refusal
 
 # Chunk extensions of one message in all (hyper: 16 KiB; CVE-2024-22019 is the attack without one).
 EXTENSION_LIMIT: Final = 16 * 1024  # bytes
@@ -22,6 +22,8 @@ TRAILER_FIELDS_LIMIT: Final = 100
 # At most 15 hex digits: below 2^60, and no run of zeros makes it endless.
 SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e]*)?\r\n")
 SIZE_LINE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{0,15}|[0-9A-Fa-f]{1,15}(;[\t\x20-\x7e]*)?\r?")
+EXTENSION_BEGUN: Final = re.compile(rb"[\t\x20-\x7e]*\r?")
+LONGEST_SIZE: Final = 16  # bytes, with the semicolon: what stands behind is an extension
 
 # Fields that would change what has been decided already (RFC 9110 §6.5.1).
 FORBIDDEN_TRAILERS: Final = frozenset(
@@ -55,13 +57,14 @@ class ChunkedDecoder:
         done: the last chunk and the trailers have been read.
     """
 
-    __slots__ = ("_extensions", "_fields", "_left", "_part", "_rest", "_trailers", "done")
+    __slots__ = ("_extensions", "_fields", "_left", "_part", "_rest", "_seen", "_trailers", "done")
 
     def __init__(self) -> None:
         self.done = False
         self._part = _Part.SIZE
         self._left = 0  # bytes of the present chunk still to come
         self._rest = b""  # a line that has begun
+        self._seen = 0  # bytes of it that need not be looked at again
         self._extensions = 0
         self._trailers = 0
         self._fields = 0
@@ -113,16 +116,28 @@ class ChunkedDecoder:
         return pieces, b""
 
     def _line(self, data: bytes, at: int) -> bytes | None:
-        end = data.find(b"\r\n", at)
+        """The line that begins at `at`; None while it has no end, and could still be right."""
+        new = at + max(0, self._seen - 1)  # the last byte seen may be a CR
+        self._seen = 0
+        end = data.find(b"\r\n", new)
         if end >= 0:
             return data[at : end + 2]
-        begun = data[at:]
-        if self._part is _Part.SIZE and not SIZE_LINE_BEGUN.fullmatch(begun):
-            raise Refusal(400, "chunk size is not a hexadecimal number of up to 15 digits")
-        if self._part is _Part.SIZE and self._extensions + len(begun) > EXTENSION_LIMIT:
-            raise Refusal(400, f"chunk extensions over {EXTENSION_LIMIT} bytes")
-        if self._part is _Part.TRAILER and self._trailers + len(begun) > TRAILER_LIMIT:
-            raise Refusal(400, f"trailers over {TRAILER_LIMIT} bytes")
+        size = len(data) - at
+        if self._part is _Part.TRAILER:
+            if HOPELESS.search(data, new):
+                raise Refusal(400, "control byte, or CR and LF not together")
+            if self._trailers + size > TRAILER_LIMIT + 1:  # the CR of the end is no trailer
+                raise Refusal(400, f"trailers over {TRAILER_LIMIT} bytes")
+        else:
+            if new > at + LONGEST_SIZE:
+                right = EXTENSION_BEGUN.fullmatch(data, new)
+            else:
+                right = SIZE_LINE_BEGUN.fullmatch(data, at)
+            if not right:
+                raise Refusal(400, "chunk size is not a hexadecimal number of up to 15 digits")
+            if self._extensions + size > EXTENSION_LIMIT + LONGEST_SIZE:
+                raise Refusal(400, f"chunk extensions over {EXTENSION_LIMIT} bytes")
+        self._seen = size
         return None
 
     def _begin_chunk(self, line: bytes) -> None:

@@ -133,8 +133,8 @@ class Http1Wire(Http1Output):
         elif reading is _COMPLETE:
             if not self._buffer:
                 self._close = True
-            if self._receiver is not None:
-                self._receiver.half_closed()
+            assert self._receiver is not None  # a request is open until it is answered
+            self._receiver.half_closed()
         else:
             self._sink.finish(linger=False)
 

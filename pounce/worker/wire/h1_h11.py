@@ -28,8 +28,7 @@ class H11Reader:
         except h11.RemoteProtocolError:
             # h11 has verdicts of its own, on Content-Length among others; ours counts.
             return split_fields(head)
-        if not isinstance(request, h11.Request):
-            return split_fields(head)
+        assert isinstance(request, h11.Request)  # a whole head is never less
         fields = list(request.headers)
         for name, _ in fields:
             if name in NORMALISED:

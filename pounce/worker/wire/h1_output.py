@@ -6,6 +6,7 @@ the next request may be read is decided in h1.py.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
@@ -82,7 +83,7 @@ class Http1Rules:
         self.common = self.date_line + self.server_line
 
 
-class Http1Output:
+class Http1Output(ABC):
     """The writing half; Http1Wire in h1.py is the whole."""
 
     __slots__ = (
@@ -118,11 +119,13 @@ class Http1Output:
         self.reading = Reading.HEAD
         self.writing = _IDLE
 
+    @abstractmethod
     def _response_done(self) -> None:
-        raise NotImplementedError  # h1.py: read on or close
+        """The response is written whole: h1.py reads on, or closes."""
 
+    @abstractmethod
     def _body_left_unread(self) -> bool:
-        raise NotImplementedError  # h1.py: is more request body to come than is worth reading
+        """h1.py: is more request body to come than is worth reading."""
 
     def continue_body(self, stream: int) -> None:
         """The application wants the body: says 100 Continue if the peer waits for it.
@@ -364,7 +367,6 @@ class Http1Output:
     def _break_off(self) -> None:
         """The response cannot be completed: cut it, so that the peer does not take it for whole."""
         self.flush()
-        self._close = True
         self.writing = _IDLE
         self._sink.finish(linger=False)
 

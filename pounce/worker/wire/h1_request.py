@@ -23,7 +23,8 @@ HEAD: Final = re.compile(
 )
 # What can never become a head: a control byte, a CR without LF or an LF without CR (RFC 9112 §2.2).
 HOPELESS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)|(?<!\r)\n")
-REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb"+) ([^ ]+) (HTTP/[0-9]\.[0-9])")
+REQUEST_LINE: Final = re.compile(TOKEN + rb"+ ([^ ]+) (HTTP/[0-9]\.[0-9])")
+TARGET_BYTES: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
 FIELD_LINE: Final = re.compile(FIELD)
 VERSION_10_OR_11: Final = (b"HTTP/1.0", b"HTTP/1.1")
 
@@ -113,10 +114,10 @@ NO_BODY: Final = Facts(0, True, False, b"", False)  # what most requests say
 
 def check_sizes(head: bytes, target: bytes, method: bytes, limits: Limits) -> None:
     """Raises Refusal (414, 431 or 501) when a part of a well-formed head is over its limit."""
-    if len(target) > limits.max_target_size:
-        raise Refusal(414, f"request target over {limits.max_target_size} bytes")
     if len(method) > LONGEST_METHOD:
         raise Refusal(501, f"method over {LONGEST_METHOD} bytes")
+    if len(target) > limits.max_target_size:
+        raise Refusal(414, f"request target over {limits.max_target_size} bytes")
     if len(head) > limits.max_head_size:
         raise Refusal(431, f"request head over {limits.max_head_size} bytes")
     if len(head) > limits.max_field_size:
@@ -273,18 +274,23 @@ def split_fields(head: bytes) -> list[Header]:
 
 def diagnose(head: bytes, limits: Limits) -> Refusal:
     """Why a complete head, up to and with its empty line, does not match HEAD."""
-    line, _, fields = head.partition(b"\r\n")
+    return _wrong_request_line(head.partition(b"\r\n")[0], limits) or Refusal(
+        400, "header line is not name:value, or holds a control byte"
+    )
+
+
+def _wrong_request_line(line: bytes, limits: Limits) -> Refusal | None:
+    """What is wrong with a whole request line, without its end; None where it is well-formed."""
     if len(line) > limits.max_target_size + LONGEST_METHOD:
-        return _too_long(line, limits)  # the verdict of check_unfinished(), however it came
-    request_line = REQUEST_LINE.fullmatch(line)
-    if request_line is None:
+        return _too_long(line, limits)
+    parts = REQUEST_LINE.fullmatch(line)
+    if parts is None:
         return Refusal(400, "request line is not METHOD SP target SP HTTP/1.1")
-    if request_line[3] not in VERSION_10_OR_11:
+    if parts[2] not in VERSION_10_OR_11:
         return Refusal(505, "HTTP version is not 1.0 or 1.1")
-    for line in fields.split(b"\r\n")[:-2]:
-        if not FIELD_LINE.fullmatch(line + b"\r\n"):
-            return Refusal(400, "header line is not name:value, or holds a control byte")
-    return Refusal(400, "request target holds a byte that must be percent-encoded")
+    if not TARGET_BYTES.fullmatch(parts[1]):
+        return Refusal(400, "request target holds a byte that must be percent-encoded")
+    return None
 
 
 def _too_long(line: bytes, limits: Limits) -> Refusal:
@@ -302,8 +308,13 @@ def check_unfinished(head: bytes, seen: int, limits: Limits) -> None:
     """
     if HOPELESS.search(head, max(0, seen - 1)):
         raise Refusal(400, "control byte, or CR and LF not together")
-    if b"\r\n" not in head and len(head) > limits.max_target_size + LONGEST_METHOD:
+    end = head.find(b"\r\n")
+    if end < 0 and len(head) > limits.max_target_size + LONGEST_METHOD:
         raise _too_long(head, limits)
+    if end >= 0 and end + 2 > seen:  # whole as of now: who speaks another protocol stops here
+        refusal = _wrong_request_line(head[:end], limits)
+        if refusal is not None:
+            raise refusal
     if len(head) > limits.max_head_size:
         raise Refusal(431, f"request head over {limits.max_head_size} bytes")
 

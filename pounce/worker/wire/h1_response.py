@@ -103,10 +103,8 @@ def field_line(field: Header, fields: ResponseFields) -> bytes:
         name, value = field
     except (TypeError, ValueError):
         raise ResponseError(f"header {field!r} is not a pair of name and value") from None
-    if type(name) is not bytes or type(value) is not bytes:
-        if not isinstance(name, bytes | bytearray) or not isinstance(value, bytes | bytearray):
-            raise ResponseError(f"header ({name!r}, {value!r}) is not a pair of bytes")
-        name, value = bytes(name), bytes(value)
+    if not isinstance(name, bytes) or not isinstance(value, bytes):
+        raise ResponseError(f"header ({name!r}, {value!r}) is not a pair of bytes")
     if not TOKEN_ONLY.fullmatch(name):
         raise ResponseError(f"header name {name!r} is not a token (RFC 9110 section 5.1)")
     if not VALUE.fullmatch(value):
@@ -148,7 +146,7 @@ def _own_line(lower: bytes, name: bytes, value: bytes, fields: ResponseFields) -
             return b""
         case b"date":
             fields.date = True
-        case b"server":
+        case _:
             fields.server = True
     return b"%b: %b\r\n" % (name, value)
 

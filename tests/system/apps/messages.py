@@ -39,6 +39,8 @@ SPLITTING: Final = {
     "a-signed-length": [start((b"content-length", b"+4")), body(b"body")],
     "status-of-text": [start(status="200 OK\r\nInjected: yes"), body(b"body")],  # type: ignore[arg-type]
     "status-too-low": [start(status=99), body(b"body")],
+    "status-of-an-interim": [start(status=100), body(b"body")],
+    "status-of-an-upgrade": [start(status=101), body(b"body")],
     "longer-in-one": [start((b"content-length", b"3")), body(b"body")],
     "shorter-in-one": [start((b"content-length", b"5")), body(b"body")],
     "no-start": [body(b"body")],
@@ -65,6 +67,10 @@ CASES: Final[dict[str, list[dict[str, Any]]]] = {
     **CUT,
     "204": [start(status=204), body(b"none of this")],
     "304": [start((b"content-length", b"12"), status=304), body(b"none of this")],
+    "own-framing-twice": [
+        start((b"transfer-encoding", b"chunked"), (b"content-length", b"4")),
+        body(b"body"),
+    ],
     "with-length": [start((b"content-length", b"4")), body(b"body")],
     "chunked": [start(), body(b"bo", more=True), body(b"dy", more=True), body()],
     "own-framing": [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pounce.worker.wire import chunked
 from pounce.worker.wire.chunked import (
     EXTENSION_LIMIT,
     FORBIDDEN_TRAILERS,
@@ -93,17 +96,50 @@ def test_anything_doubtful_is_refused(name: str, step: int) -> None:
 
 @pytest.mark.parametrize("name", sorted(FORBIDDEN_TRAILERS))
 def test_a_trailer_may_not_change_framing_or_routing(name: bytes) -> None:
-    with pytest.raises(Refusal, match="framing or routing"):
+    with pytest.raises(Refusal, match="framing or routing") as caught:
         decode(b"0\r\n" + name.title() + b": 5\r\n\r\n")
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("step", [1, 1 << 30])
+@pytest.mark.parametrize(
+    "begun",
+    [b"g", b"-", b"5 ", b"5x", b"0" * 16, b"5\rx", b"5;a\n", b"5;a\rb", b"5;" + b"a" * 50 + b"\0"],
+)
+def test_what_cannot_become_a_size_is_refused_before_its_line_ends(begun: bytes, step: int) -> None:
+    assert decode(begun[:-1], step) == (b"", b"", False)
+    with pytest.raises(Refusal, match="hexadecimal number of up to 15 digits") as caught:
+        decode(begun, step)
+    assert caught.value.status == 400
 
 
 # Bounds
 
 
-@pytest.mark.parametrize("step", [1000, 1 << 30])
-def test_one_endless_extension_is_refused(step: int) -> None:
-    with pytest.raises(Refusal, match="extensions over"):
-        decode(b"5;" + b"a" * (EXTENSION_LIMIT + 1), step)
+def refused(data: bytes, step: int) -> str:
+    """Why, or "" where it is not."""
+    try:
+        decode(data, step)
+    except Refusal as refusal:
+        return f"{refusal.status} {refusal}"
+    return ""
+
+
+@pytest.mark.parametrize("step", [1, 1000, 1 << 30])
+def test_an_extension_may_be_so_long_and_not_longer(step: int) -> None:
+    for digits in (b"1", b"00000000000000a"):
+        line = digits + b";" + b"a" * (EXTENSION_LIMIT - 1)
+        assert refused(line + b"\r\nx\r\n", step) == ""
+        assert "400 chunk extensions over" in refused(line + b"a\r\n", step)
+    assert "400 chunk extensions over" in refused(b"5;" + b"a" * (EXTENSION_LIMIT + 20), step)
+
+
+@pytest.mark.parametrize("step", [1, 1000, 1 << 30])
+def test_trailers_may_be_so_long_and_not_longer(step: int) -> None:
+    trailers = b"0\r\nX: y\r\nX: " + b"a" * (TRAILER_LIMIT - 11)
+    assert decode(trailers + b"\r\n\r\n", step)[2]
+    assert "400 trailers over" in refused(trailers + b"a\r\n", step)
+    assert "400 trailers over" in refused(trailers + b"aaaa", step)
 
 
 def test_many_extensions_add_up() -> None:
@@ -124,8 +160,41 @@ def test_many_extensions_add_up() -> None:
     ids=["endless", "long", "many"],
 )
 def test_trailers_have_a_bound(trailers: bytes, step: int) -> None:
-    with pytest.raises(Refusal, match="trailers over"):
-        decode(b"0\r\n" + trailers, step)
+    assert "400 trailers over" in refused(b"0\r\n" + trailers, step)
+
+
+class Counted:
+    """A pattern that notes how many bytes it was given to look at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self._pattern = pattern
+        self.bytes = 0
+
+    def fullmatch(self, data: bytes, at: int = 0) -> re.Match[bytes] | None:
+        self.bytes += len(data) - at
+        return self._pattern.fullmatch(data, at)
+
+    def search(self, data: bytes, at: int) -> re.Match[bytes] | None:
+        self.bytes += len(data) - at
+        return self._pattern.search(data, at)
+
+
+@pytest.mark.parametrize("begin", [b"5;", b"0\r\nX: "])
+def test_a_line_that_drips_is_looked_at_once(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for name in ("SIZE_LINE", "SIZE_LINE_BEGUN", "EXTENSION_BEGUN", "HOPELESS", "FIELD_LINE"):
+        counts.append(Counted(getattr(chunked, name)))
+        monkeypatch.setattr(chunked, name, counts[-1])
+    data = begin + b"a" * 10_000
+    decode(data, 1)
+    assert len(data) <= sum(count.bytes for count in counts) <= 3 * len(data)
+
+
+def test_what_cannot_become_a_trailer_is_refused_before_its_line_ends() -> None:
+    for wrong in (b"X: a\nY", b"X: \0", b"X: a\rb"):
+        for step in (1, 1000):
+            with pytest.raises(Refusal, match="control byte"):
+                decode(b"0\r\n" + wrong, step)
 
 
 def test_a_hundred_trailers_pass() -> None:

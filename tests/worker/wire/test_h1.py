@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pounce.worker.wire.h1 import BODY_HIGH, DISCARD_LIMIT, PIPELINE_HIGH
+from pounce.asgi import Header
+from pounce.worker.wire.h1 import PIPELINE_HIGH
+from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_request import Limits
 from tests.support.wire import READERS, Recorder, feed, make_wire
 
@@ -48,6 +50,15 @@ def test_a_pipelined_request_waits_for_the_response_before_it(reader: str, step:
     feed(one, GET + NEXT, step)
     assert lines(one) == ["GET /a 1.1"]
     answer(one)
+    assert lines(one) == ["GET /a 1.1", "GET /next 1.1"]
+
+
+@both_readers
+def test_a_short_head_right_behind_a_long_one_that_dripped_is_seen(reader: str) -> None:
+    one = wire(reader, answering="at the end")
+    long = GET[:-2] + b"X: " + b"y" * 200 + b"\r\n\r\n"
+    feed(one, long[:-1])
+    feed(one, long[-1:] + NEXT)
     assert lines(one) == ["GET /a 1.1", "GET /next 1.1"]
 
 
@@ -99,6 +110,15 @@ def test_a_request_is_not_begun_while_the_client_does_not_read_the_answers() -> 
     assert lines(one) == ["GET /a 1.1", "GET /next 1.1"]
 
 
+def test_an_application_hears_of_room_and_not_of_its_lack() -> None:
+    one = wire()
+    feed(one, GET)
+    one.wire.set_congested(True)
+    assert one.calls == []
+    one.wire.set_congested(False)
+    assert one.calls == ["resumed"]
+
+
 def test_requests_that_wait_for_a_client_to_read_are_bounded() -> None:
     one = wire(answering="at the end")
     one.wire.set_congested(True)
@@ -138,6 +158,68 @@ def test_a_request_that_repeats_its_fields_is_read_as_the_first_was(reader: str)
     assert len({id(head.headers) for head in heads}) == 5, "each application owns its list"
 
 
+class Counting:
+    """A reader that notes how often it was asked."""
+
+    def __init__(self, reader: HeadReader) -> None:
+        self._reader = reader
+        self.heads = 0
+
+    def read(self, head: bytes) -> list[Header]:
+        self.heads += 1
+        return self._reader.read(head)
+
+
+def test_fields_that_came_twice_in_a_row_are_not_read_again() -> None:
+    reader = Counting(READERS["httptools"]())
+    one = make_wire(reader)
+    other = GET.replace(b"Host: a", b"Host: b")
+    feed(make_wire(READERS["httptools"]()), GET + other)  # a Host never seen is looked at closely
+    for heads, request in [(1, GET), (2, GET), (2, GET), (2, NEXT), (2, NEXT)]:
+        feed(one, request)
+        assert reader.heads == heads
+    # What is known already does not break a row.
+    for heads, request in [(3, other), (3, GET), (4, other), (4, other), (4, NEXT)]:
+        feed(one, request)
+        assert reader.heads == heads
+    assert len(one.responses) == 10
+
+
+@both_readers
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        (b"Content-Length: 5", b"abcde"),
+        (b"Transfer-Encoding: chunked", b"5\r\nabcde\r\n0\r\n\r\n"),
+        (b"Expect: 100-continue\r\nContent-Length: 5", b"abcde"),
+        (b"X-Forwarded-For: 192.0.2.1", b""),
+    ],
+)
+def test_fields_that_say_more_are_looked_at_each_time(
+    reader: str, field: bytes, body: bytes
+) -> None:
+    one = wire(reader, answering="at the end")
+    request = b"POST /a HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % field
+    for _ in range(4):
+        feed(one, request)
+        if body:
+            feed(one, body)
+    assert [r.body for r in one.requests] == [b"abcde" if body else b""] * 4
+    assert [r.head.forwarded for r in one.requests] == [not body] * 4
+    assert bytes(one.output).count(CONTINUE) == (4 if b"Expect" in field else 0)
+    assert not one.closed
+
+
+def test_a_client_that_says_close_is_heard_though_others_said_the_same_before() -> None:
+    reader = READERS["httptools"]()
+    first = make_wire(reader)
+    for number in range(3):
+        one = make_wire(reader)
+        one.wire._rules = first.wire._rules
+        feed(one, CLOSE)
+        assert one.closed == "finish", f"connection {number}"
+
+
 def test_fields_seen_before_do_not_let_another_line_pass() -> None:
     fields = b"\r\nHost: a\r\nX: 1\r\n\r\n"
     for line, status in [
@@ -164,91 +246,6 @@ def test_after_a_request_of_http_1_0_the_fields_of_1_1_are_still_1_1() -> None:
     assert [request.head.version for request in one.requests] == ["1.1", "1.1", "1.1", "1.0", "1.1"]
 
 
-# Bodies
-
-
-@both_readers
-@steps
-def test_a_body_comes_whole_and_the_next_request_after_it(reader: str, step: int) -> None:
-    chunks = b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Trailer: dropped\r\n\r\n"
-    for data in (POST + b"abcde", CHUNKED + chunks):
-        one = wire(reader, answering="at the end")
-        feed(one, data + NEXT, step)
-        assert [(request.body, request.ended) for request in one.requests] == [
-            (b"abcde", True),
-            (b"", True),
-        ]
-        assert b"x-trailer" not in dict(one.requests[0].head.headers)
-
-
-def test_a_body_that_is_not_consumed_pauses_reading() -> None:
-    one = wire(consuming=False)
-    feed(one, POST.replace(b" 5", b" 1000000"))
-    while not one.calls:
-        feed(one, b"x" * 10_000)
-    assert one.calls == ["pause"]
-    taken = len(one.requests[0].body)
-    assert BODY_HIGH < taken <= BODY_HIGH + 10_000
-    one.wire.consumed(1, taken)
-    assert one.calls == ["pause", "resume"]
-
-
-def test_a_small_body_that_nobody_read_is_dropped_and_the_connection_kept() -> None:
-    for data in (POST + b"abcde", CHUNKED + b"5\r\nabcde\r\n0\r\n\r\n"):
-        one = wire(answering="at the head")
-        feed(one, data[:-2])
-        assert len(one.responses) == 1
-        feed(one, data[-2:] + NEXT)
-        assert lines(one) == ["POST /a 1.1", "GET /next 1.1"]
-        assert not one.closed
-
-
-def test_a_large_body_that_nobody_read_closes_the_connection() -> None:
-    one = wire(answering="at the head")
-    feed(one, POST.replace(b" 5", b" %d" % (DISCARD_LIMIT + 1)))
-    assert (b"connection", b"close") in one.responses[0].headers
-    assert one.closed == "linger"
-
-
-def test_a_chunked_body_that_nobody_reads_is_not_dropped_for_ever() -> None:
-    one = wire(answering="at the head")
-    feed(one, CHUNKED)
-    for _ in range(DISCARD_LIMIT // 65536):
-        assert not one.closed
-        feed(one, b"10000\r\n" + b"x" * 65536 + b"\r\n")
-    assert one.closed == "linger"
-
-
-@pytest.mark.parametrize("data", [POST.replace(b" 5", b" 11"), CHUNKED + b"b\r\nabcdefghijk\r\n"])
-def test_a_body_over_the_limit_is_refused(data: bytes) -> None:
-    one = wire(max_body_size=10)
-    feed(one, data)
-    assert one.refusals == [(413, "request body over 10 bytes")]
-    assert one.closed == "linger"
-
-
-def test_a_body_that_nobody_read_does_not_weigh_on_the_requests_after_it() -> None:
-    one = wire(consuming=False)
-    feed(one, POST.replace(b" 5", b" %d" % (BODY_HIGH + 1)) + b"x" * (BODY_HIGH + 1))
-    answer(one)
-    feed(one, GET + NEXT)
-    feed(one, NEXT)
-    for _ in range(3):
-        answer(one)
-    assert one.calls == [], "a pause here would have no end"
-    assert len(one.requests) == 4
-
-
-def test_a_pause_ends_with_the_answer_that_did_not_need_the_body() -> None:
-    one = wire(consuming=False)
-    feed(one, POST.replace(b" 5", b" 200000") + b"x" * (BODY_HIGH + 1))
-    assert one.calls == ["pause"]
-    answer(one)
-    assert one.calls == ["pause", "resume"]
-    feed(one, b"x" * (200_000 - BODY_HIGH - 1) + NEXT)
-    assert lines(one) == ["POST /a 1.1", "GET /next 1.1"]
-
-
 # Empty lines
 
 
@@ -264,6 +261,14 @@ def test_a_few_empty_lines_before_each_request_are_passed_over(reader: str, step
 
 
 @steps
+def test_eight_empty_lines_before_a_request_are_a_few_and_nine_are_many(step: int) -> None:
+    for count, refused in ((8, False), (9, True)):
+        one = wire(answering="at the end")
+        feed(one, b"\r\n" * count + GET, step)
+        assert bool(one.refusals) is refused
+
+
+@steps
 def test_empty_lines_in_place_of_requests_are_refused(step: int) -> None:
     one = wire(answering="at the end")
     feed(one, GET + b"\r\n" * 100, step)
@@ -271,40 +276,8 @@ def test_empty_lines_in_place_of_requests_are_refused(step: int) -> None:
     assert len(one.output) < 1000
 
 
-# Expect
-
-
-def test_100_is_said_when_the_application_first_wants_the_body_and_once() -> None:
-    one = wire()
-    feed(one, EXPECT)
-    assert bytes(one.output) == b""
-    one.wire.continue_body(1)
-    one.wire.continue_body(1)
-    assert bytes(one.output) == CONTINUE
-    feed(one, b"abcde")
-    answer(one)
-    assert not one.closed
-
-
-def test_an_answer_without_100_closes_since_the_body_may_come_or_not() -> None:
-    one = wire(answering="at the head")
-    feed(one, EXPECT)
-    assert not bytes(one.output).startswith(CONTINUE)
-    assert one.closed == "linger"
-
-
-def test_a_client_that_did_not_wait_for_100_gets_none_and_keeps_its_connection() -> None:
-    one = wire()
-    feed(one, EXPECT + b"abcde")
-    one.wire.continue_body(1)
-    answer(one)
-    assert not bytes(one.output).startswith(CONTINUE)
-    assert not one.closed
-
-
-def test_no_100_after_the_answer_has_begun() -> None:
-    one = wire()
-    feed(one, EXPECT)
-    one.wire.send_head(1, 200, [(b"content-length", b"3")], b"", end=False)
-    one.wire.continue_body(1)
-    assert CONTINUE not in bytes(one.output)
+@pytest.mark.parametrize("data", [POST + b"abcde", CHUNKED + b"5\r\nabcde\r\n0\r\n\r\n"])
+def test_bodies_do_not_add_up_to_the_limit(data: bytes) -> None:
+    one = wire(answering="at the end", max_body_size=5)
+    feed(one, data * 3)
+    assert [response.status for response in one.responses] == [200] * 3
