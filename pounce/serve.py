@@ -28,6 +28,7 @@ from pounce.scoreboard import Scoreboard
 from pounce.sources import from_table, resolve
 from pounce.supervisor.runner import Runner
 from pounce.supervisor.templates import Preload
+from pounce.titles import set_title
 from pounce.worker.main import load, run_loaded
 from pounce.worker.main import run as run_worker
 
@@ -68,6 +69,7 @@ def serve(
         uds_owner=config.uds_owner,
     )
     scoreboard = Scoreboard(config.workers * RECORDS_PER_SLOT)
+    set_title("master", app=name_of(config))
     for line in banner(config, listeners.names):
         log.info("%s", line)
     return Runner(

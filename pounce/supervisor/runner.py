@@ -24,6 +24,7 @@ from pounce.supervisor.child import Child
 from pounce.supervisor.state import Supervisor
 from pounce.supervisor.templates import Preload, Templates
 from pounce.supervisor.watch import Watcher
+from pounce.titles import set_title
 
 log = logging.getLogger("pounce")
 
@@ -236,6 +237,7 @@ class Runner:
                 ours.close()
                 self._leave_channels()
                 self._listeners.keep_only(order.slot)
+                set_title("worker", slot=order.slot, generation=order.generation)
                 orphan.die_with_master(seat.control)
 
             try:

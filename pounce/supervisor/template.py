@@ -25,6 +25,7 @@ from typing import Final
 from pounce import ipc
 from pounce.errors import EXIT_LOAD, EXIT_OK, LoadError
 from pounce.supervisor import process
+from pounce.titles import set_title
 
 log = logging.getLogger("pounce")
 
@@ -77,6 +78,7 @@ class Template:
         master = os.getpid()
 
         def prepare() -> None:
+            set_title("template", generation=generation)
             self.channel.close()
             first()
             # It has no loop that would see the end of file while it imports.
@@ -182,6 +184,7 @@ class _Nursery:
 
         def first() -> None:
             self.channel.close()
+            set_title("worker", slot=order.slot, generation=order.generation)
             self.seat_only(order.slot)
 
         # The middle process is only there to die: the worker's parent is then the master. Where no

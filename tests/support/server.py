@@ -91,9 +91,9 @@ class Server:
         return done.stdout
 
     def workers(self) -> set[int]:
-        """The process ids of the master's children."""
+        """The process ids of the master's children that are workers."""
         children = psutil.Process(self.pid).children()
-        return {child.pid for child in children if is_running(child.pid)}
+        return {child.pid for child in children if is_worker(child)}
 
     def signal(self, number: Signals) -> None:
         self.process.send_signal(number)
@@ -128,9 +128,10 @@ def host_port(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def is_running(pid: int) -> bool:
+def is_worker(child: psutil.Process) -> bool:
+    """Alive, and not a template or a file watcher."""
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        return bool(child.name() == "pounce-worker" and child.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
