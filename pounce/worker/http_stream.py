@@ -67,7 +67,7 @@ class HttpStream:
     """The `Receiver` of one request, and its application's receive() and send().
 
     Attributes:
-        status: of the response, 0 before there is one.
+        status: of the response, or of what the peer was answered with instead; 0 before that.
         sent: body bytes of the response handed to the wire.
     """
 
@@ -121,8 +121,12 @@ class HttpStream:
         self._left = True
         self._wake()
 
-    def gone(self, reason: str) -> None:
+    def gone(self, reason: str, status: int = 0) -> None:
         if self._stage is not _DONE:
+            if self._stage is _START or self._stage is _HELD:  # what send() was told is not out
+                self.status = status
+                if status:
+                    log.debug("request refused status=%d reason=%s", status, reason)
             self._stage = _GONE
             self._response_over()
         self._wake()

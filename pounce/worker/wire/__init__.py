@@ -55,8 +55,12 @@ class Receiver(Protocol):
     def half_closed(self) -> None:
         """The peer will send nothing more, though the request is whole; it may still read."""
 
-    def gone(self, reason: str) -> None:
-        """The peer cannot be reached any more; nothing follows, and writing is in vain."""
+    def gone(self, reason: str, status: int = 0) -> None:
+        """The peer cannot be reached any more; nothing follows, and writing is in vain.
+
+        Args:
+            status: of the error that the wire answers it with, in place of the application.
+        """
 
     def resumed(self) -> None:
         """There is room to write again, after `congested` of the wire was True."""
@@ -69,7 +73,10 @@ class Sink(Protocol):
         """A request or tunnel has begun; returns who gets what follows."""
 
     def refused(self, status: int, reason: str) -> None:
-        """The peer's bytes were answered with an error here; no application saw that request."""
+        """The peer's bytes were answered with an error here; no application saw that request.
+
+        One that an application did see ends with Receiver.gone().
+        """
 
     def flush_soon(self) -> None:
         """Call the wire's flush() before the loop waits for anything."""

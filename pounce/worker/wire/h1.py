@@ -379,12 +379,13 @@ class Http1Wire(Http1Output):
         receiver, self._receiver = self._receiver, None
         writing = self.writing
         if receiver is not None:
-            receiver.gone(refusal.reason)
+            receiver.gone(refusal.reason, refusal.status if writing is _DUE else 0)
         if writing is _DUE or (writing is _IDLE and self.reading is _HEAD):
             if writing is _IDLE:
                 self._head_request = False  # that was the request before
             self._send_refusal(refusal)
-            self._sink.refused(refusal.status, refusal.reason)
+            if receiver is None:
+                self._sink.refused(refusal.status, refusal.reason)
             self._finish(linger=True)
         elif writing is _IDLE:  # the answer is out; its request goes on wrongly
             self._finish(linger=True)
