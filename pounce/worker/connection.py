@@ -7,11 +7,8 @@ when it saw no progress there.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-import sys
-import termios
 from asyncio import Task
 from enum import Enum
 from time import monotonic
@@ -22,9 +19,10 @@ from pounce.worker.proxy_header import ProxyHeaderError, parse
 from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSender, FileSource
 from pounce.worker.service import Service
+from pounce.worker.taken import progress, untaken
 from pounce.worker.wire import Receiver, RequestHead
 from pounce.worker.wire.h1 import Http1Wire
-from pounce.worker.wire.h1_states import Reading
+from pounce.worker.wire.h1_states import Reading, Writing
 
 log = logging.getLogger("pounce")
 
@@ -38,6 +36,7 @@ LINGER_LONGEST: Final = 30.0
 # An idle connection of a draining worker is kept for a request that is already on its way.
 DRAIN_LINGER: Final = 0.25
 PROXY_HEADER_TIMEOUT: Final = 5.0
+NOTHING_WRITTEN: Final = (Writing.IDLE, Writing.DUE)
 
 TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
@@ -256,9 +255,9 @@ class Connection(asyncio.Protocol):
         """What is waited for, and what changes when the peer gets on with it."""
         wire = self._wire
         if self._file is not None:
-            return Waiting.READER, (self._file.sent, self._untaken())
+            return Waiting.READER, progress(self._transport, self._file.sent)
         if size := self._transport.get_write_buffer_size():
-            return Waiting.READER, (size, self._untaken())
+            return Waiting.READER, progress(self._transport, size)
         if self._lingering:
             return Waiting.CLOSE, wire.body_bytes
         if self._preface is not None:
@@ -269,22 +268,11 @@ class Connection(asyncio.Protocol):
             return Waiting.HEAD, wire.requests
         if wire.awaits_body:
             return Waiting.BODY, wire.body_bytes
+        # A slow stream may fit into the kernel's buffer for hours after its reader stopped, or was
+        # cut off from the network, which the kernel alone finds out after a quarter of an hour.
+        if wire.writing not in NOTHING_WRITTEN and untaken(self._transport):
+            return Waiting.READER, progress(self._transport, 0)
         return Waiting.APP, None
-
-    def _untaken(self) -> int:
-        """Bytes that the kernel has of us and the peer has not.
-
-        They get fewer with all that a slow peer reads; the kernel asks us for more only once a good
-        part of its own buffer, megabytes perhaps, is free again.
-        """
-        sock = self._transport.get_extra_info("socket")
-        if sock is None:  # not over a socket
-            return 0
-        try:
-            found = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-        except OSError:  # nothing that this system tells of sockets
-            return 0
-        return int.from_bytes(found, sys.byteorder)
 
     def _limit(self, waiting: Waiting) -> float:
         timeouts = self._service.timeouts
