@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from pounce.asgi import App, Header, Headers, Message, Scope
+from pounce.asgi import App, Headers, Message, Scope
 from pounce.worker.sendfile import FileSource, open_descriptor, open_path
 from pounce.worker.service import Peer, Service
 from pounce.worker.wire import RequestHead, ResponseError, Wire
@@ -175,7 +175,7 @@ class HttpStream:
             self.status = message["status"]
             headers = message.get("headers", ())
             self._headers: Headers = headers if type(headers) is list else list(headers)
-            self._trailers: list[Header] | None = [] if message.get("trailers") else None
+            self._trailers: bool = message.get("trailers", False)
             self._stage = _HELD
         elif kind == "http.response.body":
             if self._stage is not _HELD and self._stage is not _BODY:
@@ -184,7 +184,7 @@ class HttpStream:
             if type(body) is not bytes:
                 body = _copied(body)
             more = message.get("more_body", False)
-            end = not more and self._trailers is None
+            end = not more and not self._trailers
             if self._stage is _HELD:
                 self._wire.send_head(self.head.stream, self.status, self._headers, body, end=end)
             else:
@@ -214,10 +214,9 @@ class HttpStream:
             links = [(b"link", bytes(link)) for link in message["links"]]
             self._wire.inform(stream, 103, links)
         elif kind == "http.response.trailers":
-            assert self._trailers is not None  # or this stage would not be
-            self._trailers.extend(message.get("headers", ()))
-            if not message.get("more_trailers", False):
-                self._wire.send_trailers(stream, self._trailers)
+            end = not message.get("more_trailers", False)
+            self._wire.send_trailers(stream, message.get("headers", ()), end=end)
+            if end:
                 self._stage = _DONE
                 self._response_over()
         elif kind == "http.response.pathsend":
@@ -229,7 +228,7 @@ class HttpStream:
     async def _send_file(self, source: FileSource, *, more: bool) -> None:
         """Head first, then the file: by the kernel where the wire allows it, else in pieces."""
         with source:
-            end = not more and self._trailers is None
+            end = not more and not self._trailers
             if self._stage is _HELD:
                 headers = list(self._headers)
                 if end and not any(name.lower() == b"content-length" for name, _ in headers):

@@ -267,24 +267,32 @@ def test_a_streamed_body_of_another_length_cuts_the_connection(last: bytes, text
 def test_trailers_follow_the_last_chunk() -> None:
     one = due()
     respond(one, body=b"a", end=False)
-    one.wire.send_trailers(1, [(b"x-sum", b"1")])
-    assert bytes(one.output).endswith(b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n")
+    one.wire.send_trailers(1, [(b"x-sum", b"1")], end=False)
+    one.wire.send_trailers(1, [(b"x-more", b"2")], end=True)
+    assert bytes(one.output).endswith(b"1\r\na\r\n0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n")
     assert one.wire.writing is Writing.IDLE
 
 
 def test_trailers_are_dropped_where_there_are_no_chunks() -> None:
     one = due()
     respond(one, headers=[(b"content-length", b"1")], body=b"a", end=False)
-    one.wire.send_trailers(1, [(b"x-sum", b"1")])
+    one.wire.send_trailers(1, [(b"x-sum", b"1")], end=False)
+    one.wire.send_trailers(1, [(b"x-sum", b"1")], end=True)
     assert bytes(one.output).endswith(b"\r\n\r\na")
+    assert one.wire.writing is Writing.IDLE
 
 
 @pytest.mark.parametrize("field", [(b"content-length", b"1"), (b"date", b"x"), (b"x", b"a\r\nb")])
-def test_a_trailer_that_may_not_be_one_is_refused(field: tuple[bytes, bytes]) -> None:
+def test_a_trailer_that_may_not_be_one_is_refused_and_leaves_nothing_behind(
+    field: tuple[bytes, bytes],
+) -> None:
     one = due()
     respond(one, body=b"a", end=False)
-    with pytest.raises(ResponseError):
-        one.wire.send_trailers(1, [field])
+    for end in (False, True):
+        with pytest.raises(ResponseError):
+            one.wire.send_trailers(1, [(b"b", b"1"), field], end=end)
+    one.wire.send_trailers(1, [(b"c", b"2")], end=True)
+    assert bytes(one.output).endswith(b"1\r\na\r\n0\r\nc: 2\r\n\r\n")
 
 
 def test_hints_go_before_the_head_and_not_to_http_1_0() -> None:
