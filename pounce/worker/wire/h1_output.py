@@ -158,7 +158,8 @@ class Http1Output(ABC):
 
         Without a content-length, one is added when `body` is all of it; otherwise the body is
         chunked, or ended by closing for HTTP/1.0. HEAD, 204 and 304 keep their fields and lose
-        their body. Connection, Keep-Alive and Transfer-Encoding are the server's own, except that
+        their body; an empty one for HEAD says nothing of the length that GET would see.
+        Connection, Keep-Alive and Transfer-Encoding are the server's own, except that
         ``Connection: close`` is heeded.
 
         Args:
@@ -215,6 +216,9 @@ class Http1Output(ABC):
         size = len(body)
         if self._head_request or status in (204, 304):
             writing = _BODILESS
+            if length < 0 and body and end and status != 304:  # it sends what GET would get
+                length = size
+                length_line = b"content-length: %d\r\n" % size
             body = b""
             if length >= 0 and status != 204:
                 lines.append(length_line)

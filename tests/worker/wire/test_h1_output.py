@@ -94,8 +94,21 @@ def test_a_head_request_keeps_the_length_and_loses_the_body() -> None:
     )
 
 
-def test_a_head_request_without_a_length_is_not_given_one() -> None:
+def test_a_head_request_is_told_the_length_that_is_known() -> None:
+    for minor in (b"1", b"0"):
+        answered = respond(due(b"HEAD", minor), body=b"hello")
+        assert b"content-length: 5" in head_of(answered)
+        assert answered.endswith(b"\r\n\r\n")
+    explicit = respond(due(b"HEAD"), headers=[(b"content-length", b"7")], body=b"hello")
+    assert head_of(explicit)[1:] == [b"content-length: 7"]
+
+
+def test_a_head_request_is_told_no_length_where_none_is_known() -> None:
     assert respond(due(b"HEAD")) == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert b"content-length" not in respond(due(b"HEAD"), body=b"hel", end=False)
+    for status in (204, 304):
+        assert b"content-length" not in respond(due(b"HEAD"), status, body=b"hello")
+        assert b"content-length" not in respond(due(), status, body=b"hello")
 
 
 def test_large_bodies_are_not_copied_and_come_out_the_same() -> None:
