@@ -14,6 +14,7 @@ from enum import Enum
 from time import monotonic
 from typing import Final, cast
 
+from pounce.worker.cut import reset_when_closed
 from pounce.worker.http_stream import HttpStream
 from pounce.worker.proxy_header import ProxyHeaderError, parse
 from pounce.worker.scope import ConnectionInfo
@@ -113,9 +114,11 @@ class Connection(asyncio.Protocol):
         if not self._admitted:
             service.admit(-1)  # or those who hear 503 keep out those who would be served
             service.stats.rejected += 1
+            service.turned_away += 1
             transport.write(TOO_MANY)
             self._wire.reading = Reading.IGNORED
-            self.finish(linger=True)
+            # A flood of them must not hold the descriptors that the limit was to save.
+            self.finish(linger=service.turned_away <= service.turned_away_limit)
 
     def data_received(self, data: bytes) -> None:
         if self._preface is not None:
@@ -137,6 +140,8 @@ class Connection(asyncio.Protocol):
         service.stats.open -= 1
         if self._admitted:
             service.admit(-1)
+        else:
+            service.turned_away -= 1
         self._wire.lost(str(error) if error is not None else "connection closed")
         if self._file is not None:
             self._file.stop()
@@ -195,12 +200,21 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def abort(self) -> None:
+        self._deny_the_end()
         self._transport.abort()
 
     def cut(self, reason: str) -> None:
         """Ends it now, whatever is under way; its application hears of it before anything else."""
+        self._deny_the_end()
         self._wire.lost(reason)
         self._transport.abort()
+
+    def _deny_the_end(self) -> None:
+        """Where a FIN would properly end a response that is not written whole: RST instead."""
+        closing = self._lingering or self._transport.is_closing()
+        unsent = closing and self._transport.get_write_buffer_size()
+        if unsent or self._wire.writing is Writing.UNTIL_CLOSE:
+            reset_when_closed(self._transport)
 
     # What the stream calls.
 

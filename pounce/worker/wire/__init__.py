@@ -95,7 +95,11 @@ class Sink(Protocol):
         """
 
     def abort(self) -> None:
-        """Close now, whatever was still to be written."""
+        """Close now, whatever was still to be written.
+
+        Called while the wire's `writing` still says what is cut: where closing would be the proper
+        end of a response (HTTP/1.0), the peer must get a RST, or it would take a part for a whole.
+        """
 
 
 class Wire(Protocol):

@@ -176,8 +176,8 @@ class Http1Wire(Http1Output):
         """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
         self.flush()  # or a client would be cut off before it saw a status
         self._receiver = None
-        self.reading, self.writing = _IGNORED, _IDLE
         self._sink.abort()
+        self.reading, self.writing = _IGNORED, _IDLE
 
     def drain(self) -> None:
         """From now on every response is the connection's last."""
@@ -394,5 +394,4 @@ class Http1Wire(Http1Output):
         elif writing is _IDLE:  # the answer is out; its request goes on wrongly
             self._finish(linger=True)
         else:  # half a response is out: only a cut tells the peer that it is not whole
-            self.reading, self.writing = _IGNORED, _IDLE
-            self._sink.abort()
+            self.reset(self.requests, 0)
