@@ -31,8 +31,10 @@ from pounce.worker.main import run as run_worker
 
 log = logging.getLogger(logs.LOGGER)
 
-# Slots can have several processes at once: each reload may leave one more that still drains.
-RECORDS_PER_SLOT: Final = 8
+# Slots can have several processes at once: each reload leaves one that drains for shutdown_timeout,
+# and there is one reload a second at most. 8 bytes each, all of them summed up when a client
+# connects and max_connections is set, which takes 2 us with 4 workers.
+RECORDS_PER_SLOT: Final = 64
 NO_ORIGINS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -64,6 +66,7 @@ def serve(
         backlog=config.backlog,
         uds_mode=int(config.uds_mode, 8),
         uds_owner=config.uds_owner,
+        uds_owner_origin=origins.get("uds_owner", "Config"),
     )
     scoreboard = Scoreboard(config.workers * RECORDS_PER_SLOT)
     for line in banner(config, listeners.names):

@@ -12,28 +12,23 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from email.utils import formatdate
 from typing import Any, Final
 
 from pounce import ipc
 from pounce import log as logs
-from pounce.access_log import AccessLog, LineWriter
 from pounce.app import load_app
 from pounce.config import Config
 from pounce.errors import EXIT_OK, LifespanError, LoadError
 from pounce.scoreboard import Scoreboard
 from pounce.worker.acceptor import Acceptor, make_acceptor
+from pounce.worker.assembly import counter, new_loop, new_service
 from pounce.worker.connection import Connection
 from pounce.worker.control import Control
 from pounce.worker.lifecycle import Cue, Do, Lifecycle, LifecycleError, Stage
 from pounce.worker.lifespan import Lifespan
-from pounce.worker.scope import Trust
 from pounce.worker.service import Service, Timeouts
-from pounce.worker.wire.h1_h11 import H11Reader
-from pounce.worker.wire.h1_head import HeadReader
-from pounce.worker.wire.h1_output import Http1Rules
-from pounce.worker.wire.h1_request import Limits
 
 log = logging.getLogger("pounce")
 
@@ -61,35 +56,12 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat) -> int:
     lifespan = Lifespan(app, mode=config.lifespan)
     loop = new_loop(config.loop)
     asyncio.set_event_loop(loop)
-    service = Service(
+    service = new_service(
+        config,
         app,
-        loop=loop,
-        reader=new_reader(config.http),
-        rules=Http1Rules(
-            Limits(
-                max_target_size=config.max_target_size,
-                max_field_size=config.max_field_size,
-                max_head_size=config.max_head_size,
-                max_headers=config.max_headers,
-                max_body_size=config.max_body_size,
-            ),
-            server=b"pounce" if config.server_header else b"",
-            max_requests=config.max_keep_alive_requests,
-        ),
-        timeouts=Timeouts(
-            silent_timeout=config.silent_timeout,
-            head_timeout=config.head_timeout,
-            body_timeout=config.body_timeout,
-            body_min_rate=config.body_min_rate,
-            keep_alive_timeout=config.keep_alive_timeout,
-            write_timeout=config.write_timeout,
-        ),
-        trust=Trust(config.forwarded_allow_ips),
-        access=_access_log(config),
-        admit=_counter(scoreboard, seat.record, config.max_connections),
-        proxy_protocol=config.proxy_protocol,
-        root_path=config.root_path,
-        state=lifespan.state,
+        loop,
+        lifespan.state,
+        admit=counter(scoreboard, seat.record, config.max_connections),
     )
     acceptor = make_acceptor(
         loop, seat.listeners, lambda: Connection(service), backlog=config.backlog
@@ -116,6 +88,7 @@ class Worker:
         self._accepting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cut = 0
+        self._stopping_since = 0.0
         self._term_seen = False
 
     def fail(self, error: LoadError | LifespanError) -> int:
@@ -265,10 +238,16 @@ class Worker:
             task.cancel()
 
     async def _shut_down(self) -> None:
+        self._stopping_since = self._loop.time()
         await self._lifespan.stop()
         self._cue(Cue.STOPPED)
 
     def _exit(self) -> None:
+        if self._lifespan.stopping:
+            log.warning(
+                "lifespan shutdown was not over in time, leaving without its end had_s=%.1f",
+                self._loop.time() - self._stopping_since,
+            )
         self._service.flush_access()
         self._control.say_last(ipc.Drained(cut=self._cut))
         if not self._over.done():
@@ -300,7 +279,16 @@ class Worker:
         service.clock.now += min(now - self._swept_at, 2 * self._interval)
         self._swept_at = now
         for connection in list(service.connections):
-            connection.sweep(service.clock.now)
+            try:
+                connection.sweep(service.clock.now)
+            except Exception:  # a bug of ours with one peer must not become everybody's
+                log.exception(
+                    "deadlines of a connection cannot be looked at, cutting it client=%s",
+                    connection.info.client_text,
+                )
+                service.connections.discard(connection)
+                with contextlib.suppress(Exception):
+                    connection.cut("a bug of the server")
         if now - self._beaten_at >= TICK:
             self._beaten_at = now
             stats = service.stats
@@ -318,7 +306,11 @@ class Worker:
 
 
 def sweep_interval(timeouts: Timeouts) -> float:
-    """Seconds between two sweeps: no timeout is late by more than a quarter of the shortest one."""
+    """Seconds between two sweeps: a quarter of the shortest timeout, and one at most.
+
+    A connection is seen to wait by the first sweep after it begins to, and given up by the first
+    one after its limit. So it is up to two sweeps late: half the shortest timeout, or two seconds.
+    """
     enabled = [
         value
         for value in (
@@ -331,59 +323,6 @@ def sweep_interval(timeouts: Timeouts) -> float:
         if value
     ]
     return max(DRAIN_TICK, min([TICK, *(value / 4 for value in enabled)]))
-
-
-def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    """An event loop: uvloop's where it is wanted and installed."""
-    if name != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if name == "uvloop":
-                raise
-        else:
-            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-            return loop
-    return asyncio.new_event_loop()
-
-
-def new_reader(name: str) -> HeadReader:
-    """A reader of HTTP/1.1 heads: httptools where it is wanted and installed."""
-    if name != "h11":
-        try:
-            from pounce.worker.wire.h1_httptools import HttptoolsReader
-        except ImportError:
-            if name == "httptools":
-                raise
-        else:
-            return HttptoolsReader()
-    return H11Reader()
-
-
-def _access_log(config: Config) -> AccessLog | None:
-    if not config.access_log:
-        return None
-    return AccessLog(
-        LineWriter(config.access_log_file),
-        worker=os.getpid(),
-        form=config.log_format,
-        exclude=config.access_log_exclude,
-    )
-
-
-def _counter(scoreboard: Scoreboard, record: int, limit: int) -> Callable[[int], bool]:
-    """Counts this worker's connections where all workers see them; False past `limit`."""
-    if not limit:
-        return lambda change: True
-    count = 0
-
-    def admit(change: int) -> bool:
-        nonlocal count
-        count += change
-        scoreboard.set_connections(record, count)
-        return change < 0 or scoreboard.total_connections() <= limit
-
-    return admit
 
 
 def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

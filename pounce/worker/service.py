@@ -27,6 +27,9 @@ log = logging.getLogger("pounce")
 FLUSH_DELAY: Final = 0.05  # seconds
 RETRY_DELAY: Final = 0.25  # seconds, when the log's reader does not keep up
 SAY_EVERY: Final = 10.0  # seconds between two lines about access lines that nobody took
+# Clients that heard 503 and are left to read it do not count for max_connections; so many of them,
+# or a quarter of that limit, may linger in one worker.
+TURNED_AWAY_LIMIT: Final = 16
 
 
 class Peer(Protocol):
@@ -74,6 +77,8 @@ class Service:
         connections: all that are open.
         draining: no connection shall outlive its present request.
         admit: counts one more connection, or one less; False when that is one too many.
+        turned_away: of `connections`, those that were one too many and are not gone yet.
+        turned_away_limit: past so many, who is told 503 is not waited for.
     """
 
     __slots__ = (
@@ -96,6 +101,8 @@ class Service:
         "stats",
         "timeouts",
         "trust",
+        "turned_away",
+        "turned_away_limit",
     )
 
     def __init__(
@@ -109,6 +116,7 @@ class Service:
         trust: Trust,
         access: AccessLog | None = None,
         admit: Callable[[int], bool] = lambda change: True,
+        turned_away_limit: int = TURNED_AWAY_LIMIT,
         proxy_protocol: bool = False,
         root_path: str = "",
         state: dict[str, Any] | None = None,
@@ -121,6 +129,8 @@ class Service:
         self.trust = trust
         self.access = access
         self.admit = admit
+        self.turned_away = 0
+        self.turned_away_limit = turned_away_limit
         self.proxy_protocol = proxy_protocol
         self.root_path = root_path
         self.state = {} if state is None else state
