@@ -56,7 +56,8 @@ class Runner:
         entry: what a forked worker runs; its return value is the exit status.
         listeners: bound. Runner listens when the first workers are ready, and ends them.
         slots: number of workers.
-        scoreboard: with records for all slots and for what still drains of older generations.
+        scoreboard: with two records for each slot, or no reload can succeed, and more for what
+            still drains of older generations.
         start_timeout: seconds from fork to Ready, and again from Go to Accepting.
         shutdown_timeout: seconds in which a stopping worker may finish what it has begun.
         reload_dirs: reload when a Python file below them changes.
@@ -206,7 +207,10 @@ class Runner:
         Raises:
             OSError: the system, or the scoreboard, has no room for one more.
         """
-        if not self._free_records:
+        # A reload must not take what a worker that dies will need: one record for each slot.
+        state = self._state
+        reload = state.serving and order.generation == state.coming
+        if len(self._free_records) <= (len(state.slots) if reload else 0):
             raise OSError(f"{len(self._children)} workers are there, many still draining")
         record = min(self._free_records)
         ours, theirs = socket.socketpair()

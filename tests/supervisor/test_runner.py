@@ -222,9 +222,26 @@ def test_a_reload_without_room_for_more_workers_fails_and_the_old_ones_serve_on(
     master = start(good, slots=2, records=3)
     master.wait_for("serving on")
     master.tell(signal.SIGHUP)
-    master.wait_for("worker cannot be forked: 3 workers are there")
+    master.wait_for("worker cannot be forked: 2 workers are there")
     master.wait_for("reload failed, the old code serves on")
     assert master.stop() == 0
+
+
+def test_a_reload_leaves_room_for_the_successor_of_a_worker_that_dies(start: Start) -> None:
+    master = start(deaf, slots=1, records=3)
+    master.wait_for("serving on")
+    master.tell(signal.SIGHUP)
+    master.wait_for("serving on", times=2)
+    master.tell(signal.SIGHUP)  # a third worker would have room
+    master.wait_for("reload failed, the old code serves on")
+    os.kill(master.pids_of("generation=2")[0], signal.SIGKILL)
+    master.wait_for("warning worker died")
+    assert master.wait_for("forked a worker", times=3).endswith("generation=2")
+    assert not master.find("keep dying")
+    for text in ("info stopping", "hurrying", "a third time"):
+        master.tell(signal.SIGTERM)
+        master.wait_for(text)
+    assert master.end() == 0
 
 
 # Stop
