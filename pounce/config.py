@@ -34,6 +34,20 @@ def _matches(pattern: str) -> Any:
     return re.compile(pattern, re.ASCII).fullmatch
 
 
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return bool(text) and "/" not in text
+    try:
+        ipaddress.IPv6Address(text[1:-1] if text[0] + text[-1] == "[]" else text)
+    except ValueError:
+        return False
+    return True
+
+
+HOST: Final = Form(
+    _is_host,
+    "a host name or an address alone; with a port, or for a unix socket, use bind instead",
+)
 MODE: Final = Form(
     lambda text: bool(_matches("0?[0-7]{3}")(text)), 'three octal digits as a text, such as "660"'
 )
@@ -103,7 +117,7 @@ class Config:
         "127.0.0.1",
         metavar="HOST",
         group=BINDING,
-        form=NOT_EMPTY,
+        form=HOST,
         help="Host name or address to listen on; 0.0.0.0 or :: for all.",
     )
     port: int = setting(
@@ -162,7 +176,10 @@ class Config:
         help="How long a stopping worker may finish requests and WebSockets before SIGKILL.",
     )
     reload: bool = setting(
-        False, group=WORKERS, help="Reload when the application's files change, for development."
+        False,
+        group=WORKERS,
+        help="Reload the application when its files change, for development; settings are read at "
+        "start.",
     )
 
     max_connections: int = setting(
