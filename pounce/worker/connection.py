@@ -163,10 +163,11 @@ class Connection(asyncio.Protocol):
         stream = HttpStream(self._wire, head, self, service)
         if service.access is not None:
             stream.begun = monotonic()
+            stream.client = self.info.client_text
         # A task per request keeps context variables apart and makes current_task() right. A name
         # given saves making one up, which costs as much as a small header.
         service.running[stream] = Task(
-            stream.run(service.app, self.info.http_scope(head, service.trust)),
+            stream.run(service.app, self.info.http_scope(head, service.trust, stream)),
             loop=service.loop,
             name="request",
         )

@@ -67,6 +67,7 @@ class HttpStream:
     """The `Receiver` of one request, and its application's receive() and send().
 
     Attributes:
+        client, begun: who asked and when, as access_log.Response; set only where there is a log.
         status: of the response, or of what the peer was answered with instead; 0 before that.
         sent: body bytes of the response handed to the wire.
     """
@@ -84,10 +85,14 @@ class HttpStream:
         "_trailers",
         "_wire",
         "begun",
+        "client",
         "head",
         "sent",
         "status",
     )
+
+    begun: float
+    client: str
 
     def __init__(self, wire: Wire, head: RequestHead, peer: Peer, service: Service) -> None:
         self._wire = wire
@@ -100,7 +105,6 @@ class HttpStream:
         self._changed: asyncio.Event | None = None
         self.head = head
         self._sends = 0
-        self.begun = 0.0
         self.status = 0
         self.sent = 0
 
@@ -195,7 +199,7 @@ class HttpStream:
                 service = self._service
                 service.stats.requests += 1
                 if service.access is not None:
-                    service.access.add(self, self._peer.info.client_text)
+                    service.access.add(self)
                 if self._changed is not None:  # somebody in receive() waits for the end
                     self._changed.set()
             else:
@@ -316,7 +320,7 @@ class HttpStream:
         """Written whole, or never to be: send() does the same in place for most responses."""
         self._service.stats.requests += 1
         if self._service.access is not None:
-            self._service.access.add(self, self._peer.info.client_text)
+            self._service.access.add(self)
         self._wake()
 
     async def _give_way(self) -> None:
