@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import platform
+import resource
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ log = logging.getLogger(logs.LOGGER)
 # and there is one reload a second at most. 8 bytes each, all of them summed up when a client
 # connects and max_connections is set, which takes 2 us with 4 workers.
 RECORDS_PER_SLOT: Final = 64
+# As many descriptors as a process of ours can ever use; where the hard limit is "unlimited", more
+# would hurt programs that the application starts and that walk through all of them.
+DESCRIPTORS_MOST: Final = 1 << 20
 NO_ORIGINS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -60,6 +64,7 @@ def serve(
         log.warning("%s", warning)
     need_extras(config, origins)
     need_access_log(config, origins)
+    raise_descriptor_limit()
     listeners = open_listeners(
         list(addresses_of(config, origins)),
         slots=config.workers,
@@ -136,6 +141,23 @@ def need_access_log(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> 
         origin=origins.get("access_log_file", "Config"),
         want=f"a file that can be written ({reason})",
     )
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process and its workers open as many files and connections as the system allows.
+
+    The soft limit is 1024 on most systems only for programs that call select(), which fails above.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MOST if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MOST)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        log.debug("limit of descriptors stays as it is limit=%d error=%s", soft, error)
+    else:
+        log.debug("limit of descriptors raised limit=%d was=%d", wanted, soft)
 
 
 def addresses_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Iterator[Address]:
