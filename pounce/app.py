@@ -56,7 +56,7 @@ def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
     else:
         name = f"{module_name}:{attribute}"
     if objection := _objection(name, found, called=bool(factory or call)):
-        raise LoadError(objection)
+        raise LoadError(objection + _taken(module, app_dir))
     return cast(App, found)
 
 
@@ -197,15 +197,21 @@ def _look_up(module: types.ModuleType, dotted: str, app_dir: str) -> object:
 
 def _elsewhere(module: types.ModuleType, app_dir: str) -> str:
     """The hint for a module that did not come from `app_dir`: most likely another one was meant."""
-    directory = os.path.abspath(app_dir)
-    file = getattr(module, "__file__", None)
-    if module.__spec__ and module.__spec__.origin == "built-in":
+    directory, file = os.path.abspath(app_dir), getattr(module, "__file__", None)
+    if module.__name__ in sys.builtin_module_names:
         file = "Python itself"
     if not file or file.startswith(directory + os.sep):
         return ""
-    if module.__name__ in _modules([directory]):  # imported before app_dir was on sys.path
-        return f": it is from {file}; that in {directory} needs another name, this one is taken"
-    return f": it is from {file}, and {directory} has none of that name"
+    return _taken(module, app_dir) or f": it is from {file}, and {directory} has none of that name"
+
+
+def _taken(module: types.ModuleType, app_dir: str) -> str:
+    """The hint for a module of `app_dir` that cannot be had: one of that name was there before."""
+    directory, name = os.path.abspath(app_dir), module.__name__
+    file = getattr(module, "__file__", None) or "Python itself"
+    if name not in _modules([directory]) or file.startswith(directory + os.sep):
+        return ""
+    return f": it is from {file}; that in {directory} needs another name, this one is taken"
 
 
 def _candidates(module: types.ModuleType) -> str:

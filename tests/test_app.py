@@ -239,6 +239,11 @@ def test_a_module_that_another_one_stood_in_for_is_told_from_one_without_the_nam
         f"module json has no attribute app: it is from {json.__file__}; "
         f"that in {here} needs another name, this one is taken"
     )
+    (here / "pounce.py").write_text("async def app(scope, receive, send): ...")
+    assert str(refusal("pounce:app", here)) == (
+        "pounce:app is the module pounce.app, not an ASGI application: "
+        f"it is from {pounce.__file__}; that in {here} needs another name, this one is taken"
+    )
     assert str(refusal("sys:app", here)) == (
         f"module sys has no attribute app: it is from Python itself, "
         f"and {here} has none of that name"
