@@ -25,6 +25,9 @@ TARGET: Final = re.compile(r"(\w+(?:\.\w+)*)(?::(\w+(?:\.\w+)*)(\(\))?)?")
 
 HERE: Final = os.path.dirname(__file__)
 
+# Where an application usually is in a package.
+USUAL_MODULES: Final = frozenset(("app", "application", "asgi", "main", "server"))
+
 # Where run() puts an application that is given as an object; workers get it by fork.
 GIVEN_TARGET: Final = "pounce.app:given"
 given: App | None = None
@@ -226,6 +229,10 @@ def _candidates(module: types.ModuleType) -> str:
         and getattr(value, "__module__", module.__name__) != "typing"
         and _takes(value, 3) is True
     ]
+    if not names and hasattr(module, "__path__"):
+        within = [name for name in _modules(list(module.__path__)) if name in USUAL_MODULES]
+        meant = f"; did you mean {module.__name__}.{within[0]}:app?" if within else ""
+        return f": it is a package, and a module of it may be meant{meant}"
     if not names:
         return "; write module:attribute, such as main:app"
     best = [name for name in ("app", "application", "api") if name in names] or names

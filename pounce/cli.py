@@ -194,7 +194,8 @@ serve_command = SettingsCommand(
     pounce.demo:app.
 
     \b
-    pounce check [APP]   say what would run, and whether it would start
+    pounce main:app --workers 4   serve what main.py calls app, from four workers
+    pounce check [APP]            say what would run, and whether it would start
     """,
     epilog=EPILOG,
 )

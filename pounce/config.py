@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pounce.addresses import WANT
 from pounce.settings import Form, Setting, declared, setting
 
 APPLICATION: Final = "Application"
@@ -61,6 +62,7 @@ MOUNT: Final = Form(
 )
 PEER: Final = Form(_is_peer, 'addresses, networks such as 10.0.0.0/8, "unix:" or "*"')
 PATH: Final = Form(lambda text: text.startswith("/"), "paths that begin with /")
+ADDRESS: Final = Form(bool, WANT)  # addresses.py judges the rest
 NOT_EMPTY: Final = Form(bool, "a text that is not empty")
 
 
@@ -109,7 +111,7 @@ class Config:
         (),
         metavar="ADDRESS",
         group=BINDING,
-        form=NOT_EMPTY,
+        form=ADDRESS,
         help="Address to listen on, in place of host and port: host:port, [::1]:port, :port, "
         "unix:/path or fd://N.",
     )

@@ -6,7 +6,7 @@ Knows what other servers call their options; how a right command line is read is
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -122,10 +122,13 @@ def unknown_option(name: str) -> str:
     return f"there is no option {name}{hint}"
 
 
-def renamed(name: str) -> str:
-    """What a setting that another server calls `name` is called here; "" if none is known."""
-    there = RENAMED.get("--" + name.replace("_", "-"), "").removeprefix("--").replace("-", "_")
-    return there if there in SETTINGS else ""
+def renamed(name: str, form: Callable[[str], str] = str) -> str:
+    """``; here it is ...``: what a setting that others call `name` is here, or nothing."""
+    there = RENAMED.get("--" + name.replace("_", "-"), "")
+    if not there.startswith("--") or there == "--version":
+        return ""
+    own = re.sub(r"--([a-z-]+)", lambda flag: form(flag[1].replace("-", "_")), there)
+    return f"; here it is {own}"
 
 
 def value_of_a_switch(flag: str, value: str = "") -> str:
@@ -154,7 +157,8 @@ def wrong_words(words: Sequence[str], args: Sequence[str], commands: Collection[
         return f"nothing is expected after {first}; did you mean --port {second}?"
     if re.fullmatch(r"[\w.]*:[0-9]+|\[[0-9a-f:]+\]:[0-9]+|unix:.+", second):
         return f"nothing is expected after {first}; did you mean --bind {second}?"
-    return f"one application is served, but {first} and {second} are named"
+    hint = f"; did you mean {first}:{second}?" if (first + second).isidentifier() else ""
+    return f"one application is served, but {first} and {second} are named{hint}"
 
 
 def no_application(word: str, commands: Collection[str]) -> str:

@@ -251,6 +251,7 @@ def declared(cls: type[Any]) -> Mapping[str, Setting]:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, form: str = "{}") -> str:
-    """``; did you mean workers?``, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {form.format(near[0])}?" if near else ""
+    """``; did you mean workers?``, or nothing when no known word is near. Case does not matter."""
+    written = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), written, n=1, cutoff=0.6)
+    return f"; did you mean {form.format(written[near[0]])}?" if near else ""

@@ -123,6 +123,11 @@ def test_an_object_given_to_run_is_found_under_its_own_name(
             "did you mean shop:app?",
         ),
         (
+            "SHOP:app",
+            "cannot load 'SHOP:app': there is no module SHOP in HERE or elsewhere on sys.path; "
+            "did you mean shop:app?",
+        ),
+        (
             "zzz:app",
             "cannot load 'zzz:app': there is no module zzz in HERE or elsewhere on sys.path",
         ),
@@ -154,6 +159,15 @@ def test_an_object_given_to_run_is_found_under_its_own_name(
         ),
         ("shop:site.apy", "shop:site has no attribute apy; did you mean api?"),
         ("shop:site.api.zzz", "shop:site.api has no attribute zzz"),
+        (
+            "package:app",
+            "module package has no attribute app: it is a package, and a module of it may be meant",
+        ),
+        (
+            "folder:app",
+            "module folder has no attribute app: it is a package, and a module of it may be meant; "
+            "did you mean folder.main:app?",
+        ),
         # no attribute at all
         ("shop", "'shop' names a module, but nothing in it; did you mean shop:app?"),
         (

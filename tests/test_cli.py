@@ -177,6 +177,16 @@ def test_a_wrong_command_line_is_one_line_that_says_what_would_do(
         ),
         (
             "pounce.toml",
+            "[server]\nworkers = 2",
+            "[server] is not a setting (from pounce.toml); the settings stand in no table below it",
+        ),
+        (
+            "pounce.toml",
+            "bind = 8000",
+            "bind is 8000 (from pounce.toml); it must be host:port, [address]:port, :port, ",
+        ),
+        (
+            "pounce.toml",
             "workers = '2'",
             "workers is '2' (from pounce.toml); it must be a whole number from 1 to 512",
         ),

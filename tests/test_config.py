@@ -259,12 +259,20 @@ def test_a_wrong_flag_names_the_flag() -> None:
 
 def test_an_unknown_variable_is_a_warning_that_says_what_may_be_meant() -> None:
     layer, warnings = from_environ(
-        {"POUNCE_WORKER": "3", "POUNCE_KEEPALIVE": "5", "POUNCE_ZZZ": "", "pounce_x": ""}
+        {
+            "POUNCE_WORKER": "3",
+            "POUNCE_KEEPALIVE": "5",
+            "POUNCE_TIMEOUT": "5",
+            "POUNCE_ZZZ": "",
+            "pounce_x": "",
+        }
     )
     assert layer == {}
     assert warnings == [
         "POUNCE_WORKER is not a setting and is ignored; did you mean POUNCE_WORKERS?",
         "POUNCE_KEEPALIVE is not a setting and is ignored; here it is POUNCE_KEEP_ALIVE_TIMEOUT",
+        "POUNCE_TIMEOUT is not a setting and is ignored; here it is POUNCE_START_TIMEOUT for a "
+        "worker's start, POUNCE_SHUTDOWN_TIMEOUT for its end",
         "POUNCE_ZZZ is not a setting and is ignored",
     ]
 

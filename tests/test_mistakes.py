@@ -69,6 +69,10 @@ SWITCHED = (
             ["main:app", "other:app"],
             "one application is served, but main:app and other:app are named",
         ),
+        (
+            ["main", "app"],
+            "one application is served, but main and app are named; did you mean main:app?",
+        ),
         (["run", "main:app"], "run is no command; to serve, write: pounce main:app"),
         (["help", "check"], "a command stands before all else: pounce check help"),
         (["help", "me"], "help is no command; for help, write: pounce --help"),

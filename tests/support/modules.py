@@ -55,6 +55,8 @@ MODULES = {
             async def __call__(self, receive, send): ...
     """,
     "package/__init__.py": "",
+    "folder/main.py": "async def app(scope, receive, send): ...",
+    "folder/other.py": "",
     "package/inner.py": "async def application(scope, receive, send): ...",
     "empty.py": "import os",
     "many.py": """
