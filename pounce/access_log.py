@@ -131,8 +131,14 @@ Head = tuple[int, str, bytes, str, *tuple[Any, ...]]
 
 
 class Response(Protocol):
-    """What a line says of a response: an HttpStream."""
+    """What a line says of a response: an HttpStream.
 
+    Attributes:
+        client: who asked, as text.
+        begun: when, by time.monotonic().
+    """
+
+    client: str
     begun: float
     status: int
     sent: int
@@ -191,7 +197,7 @@ class AccessLog:
         """Once a second: wall-clock seconds for the lines that follow."""
         self._stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
-    def add(self, response: Response, client: str) -> None:
+    def add(self, response: Response) -> None:
         """A response that is written, or never will be.
 
         Its duration is from the request's head to the response's last byte.
@@ -202,7 +208,7 @@ class AccessLog:
         batch.append(
             (
                 self._stamp,
-                client,
+                response.client,
                 response.head,
                 response.status,
                 response.sent,

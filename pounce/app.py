@@ -14,6 +14,7 @@ import sys
 import traceback
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, cast
 
 from pounce.asgi import App
@@ -23,6 +24,9 @@ from pounce.settings import did_you_mean
 TARGET: Final = re.compile(r"(\w+(?:\.\w+)*)(?::(\w+(?:\.\w+)*)(\(\))?)?")
 
 HERE: Final = os.path.dirname(__file__)
+
+# Where an application usually is in a package.
+USUAL_MODULES: Final = frozenset(("app", "application", "asgi", "main", "server"))
 
 # Where run() puts an application that is given as an object; workers get it by fork.
 GIVEN_TARGET: Final = "pounce.app:given"
@@ -41,23 +45,45 @@ def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
         LoadError: one of: no such module, no such attribute, the module or factory raised (then
             with the application's own traceback), or what was found is no ASGI application.
     """
-    match = TARGET.fullmatch(target)
-    if not match or match[1].endswith(".py"):
-        raise LoadError(f"cannot load {target!r}: {_how_to_write(target)}")
-    module_name, attribute, call = match.groups()
+    if flaw := flaw_of(target):
+        raise LoadError(f"cannot load {target!r}: {flaw}")
+    module_name, attribute, call = cast(re.Match[str], TARGET.fullmatch(target)).groups()
     _put_first(app_dir)
     module = _import(target, module_name, app_dir)
     if not attribute:
         raise LoadError(f"{target!r} names a module, but nothing in it{_candidates(module)}")
-    found = _look_up(module, attribute)
+    found = _look_up(module, attribute, app_dir)
     if factory or call:
         found = _call(f"{module_name}:{attribute}", found)
         name = f"what {module_name}:{attribute}() returned"
     else:
         name = f"{module_name}:{attribute}"
     if objection := _objection(name, found, called=bool(factory or call)):
-        raise LoadError(objection)
+        raise LoadError(objection + _taken(module, app_dir))
     return cast(App, found)
+
+
+def flaw_of(target: str) -> str:
+    """Why `target` cannot be module:attribute, and how to write it; "" if it can."""
+    match = TARGET.fullmatch(target)
+    if match and not match[1].endswith(".py"):
+        return ""
+    module, colon, attribute = target.partition(":")
+    if module.endswith(".py") or "/" in module:
+        path = Path(module.removesuffix(".py"))
+        meant = f"{'.'.join(path.parts)}:{attribute or 'app'}"
+        if path.is_absolute() or ".." in path.parts:
+            meant = f"--app-dir {path.parent} {path.name}:{attribute or 'app'}"
+        return f"a module's name is wanted, not a file; did you mean {meant}?"
+    if attribute.endswith(")"):
+        return "a factory is called without arguments: module:factory()"
+    if colon and not module:
+        return "the module is missing before the colon; write module:attribute, such as main:app"
+    if colon and not attribute:
+        return f"nothing stands behind the colon; write module:attribute, such as {module}:app"
+    if "-" in module:
+        return f"a module's name has no dash; rename it, for example to {module.replace('-', '_')}"
+    return "write module:attribute, such as main:app"
 
 
 def application_traceback(error: BaseException) -> str:
@@ -82,16 +108,6 @@ def _is_machinery(filename: str) -> bool:
     return filename == importlib.__file__ or filename.startswith("<frozen importlib")
 
 
-def _how_to_write(target: str) -> str:
-    module, _, attribute = target.partition(":")
-    if module.endswith(".py"):
-        dotted = module.removesuffix(".py").strip("./").replace("/", ".")
-        return f"a module's name is wanted, not a file; did you mean {dotted}:{attribute or 'app'}?"
-    if attribute.endswith(")"):
-        return "a factory is called without arguments: module:factory()"
-    return "write module:attribute, such as main:app"
-
-
 def _put_first(app_dir: str) -> None:
     directory = os.path.abspath(app_dir)
     if not os.path.isdir(directory):
@@ -109,14 +125,14 @@ def _import(target: str, name: str, app_dir: str) -> types.ModuleType:
         ours = error.name and (name == error.name or name.startswith(error.name + "."))
         if ours and not list(_application_frames(error)):
             raise LoadError(_no_module(target, name, error.name or name, app_dir)) from None
-        raise _import_failed(name, error) from error
+        raise _import_failed(name, error, app_dir) from error
     except SystemExit as error:
         raise LoadError(
             f"module {name} ends the process with exit({error.code!r}) while it is imported",
             traceback=application_traceback(error),
         ) from error
     except Exception as error:
-        raise _import_failed(name, error) from error
+        raise _import_failed(name, error, app_dir) from error
 
 
 def _application_frames(error: BaseException) -> Iterator[str]:
@@ -125,10 +141,19 @@ def _application_frames(error: BaseException) -> Iterator[str]:
             yield frame.filename
 
 
-def _import_failed(name: str, error: Exception) -> LoadError:
+def _import_failed(name: str, error: Exception, app_dir: str) -> LoadError:
     what = f"{type(error).__name__}: {error}".split("\n")[0]
+    hint = ""
+    if isinstance(error, ImportError | AttributeError):
+        directory = os.path.abspath(app_dir)
+        # Those that the error speaks of, and that are found before Python's own.
+        names = sys.stdlib_module_names & set(re.findall(r"\w+", str(error)))
+        if hiding := sorted(names & set(_modules([directory]))):
+            hint = f"; {hiding[0]} in {directory} hides Python's own module of that name"
+        elif isinstance(error, ModuleNotFoundError) and "." not in (error.name or "."):
+            hint = f"; is it installed in {sys.prefix}?"
     return LoadError(
-        f"module {name} fails to import: {what}", traceback=application_traceback(error)
+        f"module {name} fails to import: {what}{hint}", traceback=application_traceback(error)
     )
 
 
@@ -139,7 +164,10 @@ def _no_module(target: str, name: str, missing: str, app_dir: str) -> str:
     if parent:
         package = sys.modules[parent]
         if not hasattr(package, "__path__"):
-            return f"cannot load {target!r}: {parent} is a module, not a package that has {last}"
+            hint = f"; did you mean {parent}:{last}?" if hasattr(package, last) else ""
+            return (
+                f"cannot load {target!r}: {parent} is a module, not a package that has {last}{hint}"
+            )
         near = did_you_mean(last, _modules(list(package.__path__)), form=f"{parent}.{{}}{rest}")
         return f"cannot load {target!r}: package {parent} has no module {last}{near}"
     directory = os.path.abspath(app_dir)
@@ -154,7 +182,7 @@ def _modules(paths: list[str]) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(paths)]
 
 
-def _look_up(module: types.ModuleType, dotted: str) -> object:
+def _look_up(module: types.ModuleType, dotted: str, app_dir: str) -> object:
     found: object = module
     path = module.__name__
     for step, part in enumerate(dotted.split(".")):
@@ -163,11 +191,30 @@ def _look_up(module: types.ModuleType, dotted: str) -> object:
         except AttributeError:
             holder = f"module {path}" if step == 0 else path
             hint = did_you_mean(part, [name for name in dir(found) if name[0] != "_"])
-            if not hint and step == 0:
-                hint = _candidates(module)
+            if step == 0:
+                hint = _elsewhere(module, app_dir) or hint or _candidates(module)
             raise LoadError(f"{holder} has no attribute {part}{hint}") from None
         path += (":" if step == 0 else ".") + part
     return found
+
+
+def _elsewhere(module: types.ModuleType, app_dir: str) -> str:
+    """The hint for a module that did not come from `app_dir`: most likely another one was meant."""
+    directory, file = os.path.abspath(app_dir), getattr(module, "__file__", None)
+    if module.__name__ in sys.builtin_module_names:
+        file = "Python itself"
+    if not file or file.startswith(directory + os.sep):
+        return ""
+    return _taken(module, app_dir) or f": it is from {file}, and {directory} has none of that name"
+
+
+def _taken(module: types.ModuleType, app_dir: str) -> str:
+    """The hint for a module of `app_dir` that cannot be had: one of that name was there before."""
+    directory, name = os.path.abspath(app_dir), module.__name__
+    file = getattr(module, "__file__", None) or "Python itself"
+    if name not in _modules([directory]) or file.startswith(directory + os.sep):
+        return ""
+    return f": it is from {file}; that in {directory} needs another name, this one is taken"
 
 
 def _candidates(module: types.ModuleType) -> str:
@@ -182,6 +229,10 @@ def _candidates(module: types.ModuleType) -> str:
         and getattr(value, "__module__", module.__name__) != "typing"
         and _takes(value, 3) is True
     ]
+    if not names and hasattr(module, "__path__"):
+        within = [name for name in _modules(list(module.__path__)) if name in USUAL_MODULES]
+        meant = f"; did you mean {module.__name__}.{within[0]}:app?" if within else ""
+        return f": it is a package, and a module of it may be meant{meant}"
     if not names:
         return "; write module:attribute, such as main:app"
     best = [name for name in ("app", "application", "api") if name in names] or names
@@ -229,18 +280,24 @@ def _objection(name: str, found: Any, *, called: bool) -> str:
     if _takes(found, 0) and not called:
         return (
             f"{name} takes no arguments, so it looks like a factory; "
-            f"write {name}() or add --factory"
+            f"add --factory, or write '{name}()' with the quotes"
         )
     if _takes(found, 2):
-        return (
-            f"{name} is {_a(found)} that takes two arguments, like a WSGI application; pounce "
-            "speaks ASGI: wrap it, for example in asgiref.wsgi.WsgiToAsgi"
-        )
+        return f"{name} is {_a(found)} that takes two arguments, as in WSGI{_wsgi(found)}"
     if _takes(found, 1) and "(scope" in _signature(found):
         return f"{name} is {_a(found)}{_asgi2()}"
     return (
         f"{name}{_signature(found)} is not an ASGI application, "
         "which is called with (scope, receive, send)"
+    )
+
+
+def _wsgi(found: object) -> str:
+    if type(found).__module__.partition(".")[0] == "django":
+        return "; pounce speaks ASGI: Django makes such an application in asgi.py, beside wsgi.py"
+    return (
+        "; pounce speaks ASGI: pip install a2wsgi, and serve a2wsgi.WSGIMiddleware(app) in its "
+        "place"
     )
 
 

@@ -36,8 +36,8 @@ from pounce.listeners import open_listeners
 from pounce.serve import addresses_of, banner, need_access_log, need_extras
 from pounce.sources import Resolved
 from pounce.supervisor import process
+from pounce.worker.assembly import new_loop
 from pounce.worker.lifespan import Lifespan
-from pounce.worker.main import new_loop
 
 # What the child says at the end of each stage; the last of them ends the check.
 IMPORTED: Final = "imported"
@@ -71,6 +71,7 @@ def check(resolved: Resolved) -> int:
             backlog=config.backlog,
             uds_mode=int(config.uds_mode, 8),
             uds_owner=config.uds_owner,
+            uds_owner_origin=resolved.origin("uds_owner"),
         ).close()
     except BindError as error:
         if not error.in_use:

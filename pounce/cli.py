@@ -14,14 +14,17 @@ from typing import Any, Final
 
 import click
 
-from pounce import __version__
+from pounce import __version__, mistakes
+from pounce.app import flaw_of
 from pounce.config import SETTINGS
-from pounce.errors import EXIT_CONFIG, EXIT_OK, PounceError, UsageError
+from pounce.errors import EXIT_CONFIG, EXIT_OK, ConfigError, LoadError, PounceError, UsageError
 from pounce.log import escape
-from pounce.settings import Setting, did_you_mean
+from pounce.settings import Setting
 from pounce.sources import Layer, Resolved, from_environ, from_flags, from_table, resolve
 
 DEFAULT_COMMAND: Final = "serve"
+COMMANDS: Final = ("check",)  # those that are shown
+NAMES: Final = {"help_option_names": ["-h", "--help"]}
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, what shells show
 
 
@@ -38,10 +41,19 @@ class SettingsCommand(click.Command):
     """A command that takes APP and every setting, and shows them under their headings."""
 
     def __init__(self, name: str, *, usage: str, **rest: Any) -> None:
-        argument = click.Argument(["app"], required=False)
+        argument = click.Argument(["app"], nargs=-1)
         options = [_option(one) for one in SETTINGS.values() if one.name != "app"]
-        super().__init__(name, params=[argument, *options], **rest)
+        super().__init__(name, params=[argument, *options], context_settings=NAMES, **rest)
         self._usage = usage
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = tuple(args)  # click empties the list
+        rest = super().parse_args(ctx, args)
+        words = ctx.params["app"]
+        if complaint := mistakes.wrong_words(words, given, COMMANDS):
+            raise UsageError(complaint)
+        ctx.params["app"] = words[0] if words else None
+        return rest
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(self._usage, "[APP] [options]")
@@ -86,19 +98,34 @@ def gather(arguments: dict[str, Any]) -> tuple[Resolved, list[str]]:
 
 
 def read_files(directory: Path) -> tuple[Layer, list[str]]:
-    """The settings of pounce.toml, or else of [tool.pounce] in pyproject.toml."""
+    """The settings of pounce.toml, or else of [tool.pounce] in pyproject.toml, and warnings."""
     own = _read_toml(directory / "pounce.toml")
     project = _read_toml(directory / "pyproject.toml") or {}
-    tool = project.get("tool", {})
-    shared = tool.get("pounce") if isinstance(tool, dict) else None
-    if own is not None:
-        layer = from_table(own, origin="pounce.toml")
-        ignored = "[tool.pounce] of pyproject.toml is ignored: pounce.toml stands beside it"
-        return layer, [ignored] if shared else []
+    shared = _inside(project, "tool", "pounce")
     origin = "[tool.pounce] of pyproject.toml"
+    warnings = []
+    if "pounce" in project:
+        warnings.append(f"[pounce] of pyproject.toml is ignored: settings are read from {origin}")
+    if own is not None:
+        for keys in (("tool", "pounce"), ("pounce",)):
+            if isinstance(_inside(own, *keys), dict):
+                name = f"[{'.'.join(keys)}]"
+                raise UsageError(
+                    f"pounce.toml has a table {name}, as in pyproject.toml; in pounce.toml the "
+                    f"settings stand at the top level: leave the line {name} out"
+                )
+        if shared:
+            warnings.append(f"{origin} is ignored: pounce.toml stands beside it")
+        return from_table(own, origin="pounce.toml"), warnings
     if shared is not None and not isinstance(shared, dict):
         raise UsageError(f"{origin} is {shared!r}; it must be a table")
-    return from_table(shared or {}, origin=origin), []
+    return from_table(shared or {}, origin=origin), warnings
+
+
+def _inside(table: object, *keys: str) -> object:
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table
 
 
 def _read_toml(path: Path) -> dict[str, Any] | None:
@@ -114,15 +141,14 @@ def _read_toml(path: Path) -> dict[str, Any] | None:
 
 def need_app(resolved: Resolved) -> None:
     """Refuse to go on without an application, or with a command's name mistyped in its place."""
-    app = resolved.config.app
-    commands = [name for name in pounce.commands if name != DEFAULT_COMMAND]
-    if ":" not in app and (hint := did_you_mean(app, commands, form="pounce {}")):
-        raise UsageError(f"{app} is neither a command nor module:attribute{hint}")
-    if not app:
-        raise UsageError(
-            "no application given; name it as an argument (pounce main:app), in POUNCE_APP, or as "
-            'app = "main:app" in pounce.toml or [tool.pounce] of pyproject.toml; '
-            "the built-in demo is: pounce pounce.demo:app"
+    if complaint := mistakes.no_application(resolved.config.app, COMMANDS):
+        raise UsageError(complaint)
+    app, app_dir = resolved.config.app, resolved.config.app_dir
+    if flaw := flaw_of(app):  # before a server is set up for it
+        raise LoadError(f"cannot load {app!r} (from {resolved.origin('app')}): {flaw}")
+    if not Path(app_dir).is_dir():
+        raise ConfigError(
+            "app_dir", app_dir, origin=resolved.origin("app_dir"), want="a directory that exists"
         )
 
 
@@ -145,7 +171,12 @@ def _serve(**arguments: Any) -> int:
 
     resolved, warnings = gather(arguments)
     need_app(resolved)
-    return serve(resolved.config, origins=resolved.origins, warnings=warnings)
+    return serve(
+        resolved.config,
+        origins=resolved.origins,
+        warnings=warnings,
+        sources=lambda: gather(arguments),
+    )
 
 
 def _check(**arguments: Any) -> int:
@@ -168,7 +199,8 @@ serve_command = SettingsCommand(
     pounce.demo:app.
 
     \b
-    pounce check [APP]   say what would run, and whether it would start
+    pounce main:app --workers 4   serve what main.py calls app, from four workers
+    pounce check [APP]            say what would run, and whether it would start
     """,
     epilog=EPILOG,
 )
@@ -219,12 +251,9 @@ def _complain(text: str) -> None:
 def _plain(error: click.ClickException) -> str:
     match error:
         case click.NoSuchOption():
-            if error.option_name == "--app":
-                return "the application is no option; write its name alone: pounce main:app"
-            flags = [flag for one in SETTINGS.values() for flag in (one.flag, one.off_flag)]
-            flags.remove("--app")
-            hint = did_you_mean(error.option_name, flags) or "; pounce --help shows all"
-            return f"there is no option {error.option_name}{hint}"
+            return mistakes.unknown_option(error.option_name)
+        case click.BadOptionUsage() if error.option_name in mistakes.SWITCHES:
+            return mistakes.value_of_a_switch(error.option_name)
         case click.BadOptionUsage():
             said = error.message.removeprefix(f"Option {error.option_name!r} ")
             return f"{error.option_name} {said.rstrip('.')}"

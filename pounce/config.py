@@ -8,16 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pounce.addresses import WANT
+from pounce.config_processes import BINDING, PROCESSES, WORKERS, ProcessSettings
 from pounce.settings import Form, Setting, declared, setting
 
 APPLICATION: Final = "Application"
-BINDING: Final = "Binding"
-WORKERS: Final = "Workers"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 PROXIES: Final = "Proxies"
 HEADERS: Final = "Headers"
 LOGS: Final = "Logs"
+# As they are shown.
+GROUPS: Final = (
+    APPLICATION,
+    BINDING,
+    WORKERS,
+    PROCESSES,
+    LIMITS,
+    TIMEOUTS,
+    PROXIES,
+    HEADERS,
+    LOGS,
+)
 
 
 def _is_peer(text: str) -> bool:
@@ -34,6 +46,20 @@ def _matches(pattern: str) -> Any:
     return re.compile(pattern, re.ASCII).fullmatch
 
 
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return bool(text) and "/" not in text
+    try:
+        ipaddress.IPv6Address(text[1:-1] if text[0] + text[-1] == "[]" else text)
+    except ValueError:
+        return False
+    return True
+
+
+HOST: Final = Form(
+    _is_host,
+    "a host name or an address alone; with a port, or for a unix socket, use bind instead",
+)
 MODE: Final = Form(
     lambda text: bool(_matches("0?[0-7]{3}")(text)), 'three octal digits as a text, such as "660"'
 )
@@ -47,11 +73,12 @@ MOUNT: Final = Form(
 )
 PEER: Final = Form(_is_peer, 'addresses, networks such as 10.0.0.0/8, "unix:" or "*"')
 PATH: Final = Form(lambda text: text.startswith("/"), "paths that begin with /")
+ADDRESS: Final = Form(bool, WANT)  # addresses.py judges the rest
 NOT_EMPTY: Final = Form(bool, "a text that is not empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(ProcessSettings):
     """Every setting, once. The flags, the POUNCE_* variables and docs/settings.md are read off it.
 
     Durations are in seconds, sizes in bytes. A Config whose values break their limits cannot be
@@ -95,7 +122,7 @@ class Config:
         (),
         metavar="ADDRESS",
         group=BINDING,
-        form=NOT_EMPTY,
+        form=ADDRESS,
         help="Address to listen on, in place of host and port: host:port, [::1]:port, :port, "
         "unix:/path or fd://N.",
     )
@@ -103,7 +130,7 @@ class Config:
         "127.0.0.1",
         metavar="HOST",
         group=BINDING,
-        form=NOT_EMPTY,
+        form=HOST,
         help="Host name or address to listen on; 0.0.0.0 or :: for all.",
     )
     port: int = setting(
@@ -130,46 +157,6 @@ class Config:
         least=1,
         most=65535,
         help="Connections that the kernel may hold for each listener until they are accepted.",
-    )
-
-    workers: int = setting(
-        1, group=WORKERS, least=1, most=512, help="Worker processes; one per core is a good start."
-    )
-    loop: str = setting(
-        "auto",
-        group=WORKERS,
-        choices=("auto", "uvloop", "asyncio"),
-        help="Event loop; auto takes uvloop where it is installed.",
-    )
-    http: str = setting(
-        "auto",
-        group=WORKERS,
-        choices=("auto", "httptools", "h11"),
-        help="HTTP/1.1 parser; auto takes httptools where it is installed.",
-    )
-    preload: str = setting(
-        "auto",
-        group=WORKERS,
-        choices=("auto", "on", "off"),
-        help="Import the application once and fork the workers from there; auto lets each worker "
-        "import it where the import leaves threads or sockets behind.",
-    )
-    start_timeout: float = setting(
-        60.0,
-        group=WORKERS,
-        unit="seconds",
-        least=0.1,
-        help="How long a worker may take to import and start the application.",
-    )
-    shutdown_timeout: float = setting(
-        30.0,
-        group=WORKERS,
-        unit="seconds",
-        least=0,
-        help="How long a stopping worker may finish requests and WebSockets before SIGKILL.",
-    )
-    reload: bool = setting(
-        False, group=WORKERS, help="Reload when the application's files change, for development."
     )
 
     max_connections: int = setting(
@@ -323,4 +310,6 @@ class Config:
         return self.bind or (f"{host}:{self.port}",)
 
 
-SETTINGS: Final[Mapping[str, Setting]] = declared(Config)
+SETTINGS: Final[Mapping[str, Setting]] = dict(
+    sorted(declared(Config).items(), key=lambda item: GROUPS.index(item[1].group))
+)

@@ -26,6 +26,7 @@ class Seat:
         record: index of the worker's record on the scoreboard.
         control: descriptor of the worker's end of the control channel (a stream socket).
         listeners: descriptors of the slot's listening sockets, in the order of the addresses.
+        trace: descriptor of a file for the stacks of a worker that dies of a fault; -1 for none.
     """
 
     slot: int
@@ -33,11 +34,39 @@ class Seat:
     record: int
     control: int
     listeners: tuple[int, ...]
+    trace: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Go:
     """Master to worker: accept connections now. Sent once, after Ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Master to worker: accept nothing for now; what is open goes on. Ended by Go or Drain."""
+
+
+@dataclass(frozen=True, slots=True)
+class LameDuck:
+    """Master to worker: go on accepting, but let every answer be the last of its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Master to worker: serve these listeners of another slot too; the descriptors come along.
+
+    They are as many as the worker's own, in the same order.
+    """
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Master to worker: end of Adopt; what was accepted there is served on."""
+
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +118,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Worker to master, from the event loop: alive, and what it has done since it was forked."""
+    """Worker to master, from the event loop: alive, and what it has done since it was forked.
 
+    Attributes:
+        next_s: in so many seconds the next one comes.
+        connections: open ones.
+        accepted, requests: so many in all.
+        in_flight: requests whose application has not returned.
+        memory: resident bytes.
+    """
+
+    next_s: float
     connections: int
+    accepted: int
     requests: int
     in_flight: int
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +163,28 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Master to template: fork a worker; its control channel's descriptor comes along."""
+    """Master to template: fork a worker; the descriptors of its seat come along.
+
+    They are control, trace and the listeners.
+    """
 
     worker: int
     slot: int
     generation: int
     record: int
-    listeners: tuple[int, ...]
 
 
 FromTemplate = Loaded | Failed
-ToWorker = Go | Drain | ReopenLogs
+ToWorker = Go | Pause | LameDuck | Adopt | Release | Drain | ReopenLogs
 ToMaster = Hello | Ready | Accepting | Failed | Heartbeat | Draining | Drained
 Message = ToWorker | ToMaster | FromTemplate | Fork
 
 BY_TAG: Final[Mapping[str, type[Message]]] = {
     "go": Go,
+    "pause": Pause,
+    "lame_duck": LameDuck,
+    "adopt": Adopt,
+    "release": Release,
     "drain": Drain,
     "reopen_logs": ReopenLogs,
     "hello": Hello,
@@ -206,8 +252,6 @@ def _checked(name: str, value: object, kind: str) -> object:
             return float(value)  # type: ignore[arg-type]  # int or float by the guard above
         case "str" if type(value) is str:
             return value
-        case "tuple[int, ...]" if type(value) is list and all(type(one) is int for one in value):
-            return tuple(value)
     raise ValueError(f"{name} is {value!r}, expected {kind}")
 
 

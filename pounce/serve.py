@@ -10,8 +10,9 @@ import importlib.util
 import logging
 import os
 import platform
+import resource
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,10 +23,14 @@ from pounce import log as logs
 from pounce.addresses import Address, parse_address
 from pounce.asgi import App
 from pounce.config import Config
+from pounce.cores import usable_cores
 from pounce.errors import ConfigError, ExtraMissing, UsageError
 from pounce.listeners import open_listeners
+from pounce.reread import read_again
 from pounce.scoreboard import Scoreboard
-from pounce.sources import from_table, resolve
+from pounce.sources import Resolved, from_table, resolve
+from pounce.supervisor.children import Plan
+from pounce.supervisor.crew import Policy
 from pounce.supervisor.runner import Runner
 from pounce.supervisor.templates import Preload
 from pounce.titles import set_title
@@ -34,19 +39,30 @@ from pounce.worker.main import run as run_worker
 
 log = logging.getLogger(logs.LOGGER)
 
-# Slots can have several processes at once: each reload may leave one more that still drains.
-RECORDS_PER_SLOT: Final = 8
+# Slots can have several processes at once: each reload leaves one that drains for shutdown_timeout,
+# and there is one reload a second at most. 8 bytes each, all of them summed up when a client
+# connects and max_connections is set, which takes 2 us with 4 workers.
+RECORDS_PER_SLOT: Final = 64
+RECORDS_LEAST: Final = 512  # or a server that starts small could not grow
+# As many descriptors as a process of ours can ever use; where the hard limit is "unlimited", more
+# would hurt programs that the application starts and that walk through all of them.
+DESCRIPTORS_MOST: Final = 1 << 20
 NO_ORIGINS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def serve(
-    config: Config, *, origins: Mapping[str, str] = NO_ORIGINS, warnings: Sequence[str] = ()
+    config: Config,
+    *,
+    origins: Mapping[str, str] = NO_ORIGINS,
+    warnings: Sequence[str] = (),
+    sources: Callable[[], tuple[Resolved, list[str]]] | None = None,
 ) -> int:
     """Serve until a signal ends it; the exit status.
 
     Args:
         origins: where each setting was given, for the errors.
         warnings: what to say in the log once there is one.
+        sources: reads the settings again, for a reload; None where they cannot change.
 
     Raises:
         PounceError: it cannot be served; nothing was forked.
@@ -59,35 +75,67 @@ def serve(
     )
     for warning in warnings:
         log.warning("%s", warning)
-    need_extras(config, origins)
-    need_access_log(config, origins)
+    need(config, origins)
+    raise_descriptor_limit()
     listeners = open_listeners(
         list(addresses_of(config, origins)),
-        slots=config.workers,
+        slots=slots_of(config),
         backlog=config.backlog,
         uds_mode=int(config.uds_mode, 8),
         uds_owner=config.uds_owner,
+        uds_owner_origin=origins.get("uds_owner", "Config"),
+        shared=config.listen_mode == "shared",
     )
-    scoreboard = Scoreboard(config.workers * RECORDS_PER_SLOT)
+    scoreboard = Scoreboard(max(slots_of(config) * RECORDS_PER_SLOT, RECORDS_LEAST))
     set_title("master", app=name_of(config))
     for line in banner(config, listeners.names):
         log.info("%s", line)
+    present = config
+
+    def reread() -> Plan:
+        nonlocal present
+        if sources is not None:
+            present = read_again(present, sources, need)
+        return plan_of(present, scoreboard)
+
     return Runner(
-        functools.partial(run_worker, config, scoreboard),
+        plan_of(config, scoreboard),
         listeners=listeners,
-        slots=config.workers,
         scoreboard=scoreboard,
-        start_timeout=config.start_timeout,
-        shutdown_timeout=config.shutdown_timeout,
-        preload=Preload(
-            load=functools.partial(load, config),
-            run=functools.partial(run_loaded, config, scoreboard),
-            always=config.preload == "on",
-        )
-        if config.preload != "off"
-        else None,
+        reread=reread,
         reload_dirs=[Path(config.app_dir)] if config.reload else [],
     ).run()
+
+
+def plan_of(config: Config, scoreboard: Scoreboard) -> Plan:
+    """What the settings say of a generation."""
+    preload = Preload(
+        load=functools.partial(load, config),
+        run=functools.partial(run_loaded, config, scoreboard),
+        always=config.preload == "on",
+    )
+    return Plan(
+        entry=functools.partial(run_worker, config, scoreboard),
+        preload=preload if config.preload != "off" else None,
+        policy=Policy(
+            start_timeout=config.start_timeout,
+            shutdown_timeout=config.shutdown_timeout,
+            drain_delay=config.drain_delay,
+            # Whoever works on the application wants to see it; nobody else is there to be spared.
+            probation=0.0 if config.reload else config.probation,
+            max_surge=config.max_surge,
+            worker_timeout=config.worker_timeout,
+            max_requests=config.max_requests,
+            max_worker_age=config.max_worker_age,
+            max_worker_memory=config.max_worker_memory,
+        ),
+        slots=slots_of(config),
+    )
+
+
+def slots_of(config: Config) -> int:
+    """How many workers."""
+    return config.workers or usable_cores()
 
 
 def run(app: str | App, settings: Mapping[str, Any]) -> None:
@@ -107,6 +155,16 @@ def run(app: str | App, settings: Mapping[str, Any]) -> None:
     resolved = resolve(from_table({"app": target, **settings}, origin="pounce.run()"))
     if status := serve(resolved.config, origins=resolved.origins):
         raise SystemExit(status)
+
+
+def need(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
+    """Refuse settings that cannot work here.
+
+    Raises:
+        PounceError: says which and why.
+    """
+    need_extras(config, origins)
+    need_access_log(config, origins)
 
 
 def need_extras(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
@@ -146,6 +204,23 @@ def need_access_log(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> 
     )
 
 
+def raise_descriptor_limit() -> None:
+    """Let this process and its workers open as many files and connections as the system allows.
+
+    The soft limit is 1024 on most systems only for programs that call select(), which fails above.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MOST if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MOST)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        log.debug("limit of descriptors stays as it is limit=%d error=%s", soft, error)
+    else:
+        log.debug("limit of descriptors raised limit=%d was=%d", wanted, soft)
+
+
 def addresses_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Iterator[Address]:
     """What to listen on, parsed; an error names the setting that said so."""
     given = [origins[name] for name in ("bind", "host", "port") if name in origins]
@@ -164,7 +239,7 @@ def banner(config: Config, names: Sequence[str]) -> list[str]:
         f"pounce {__version__} serves {name_of(config)} pid={os.getpid()} "
         f"python={platform.python_version()}",
         *(f"address {url_of(name)}" for name in names),
-        f"workers={config.workers} loop={loop} http={parser}",
+        f"workers={slots_of(config)} loop={loop} http={parser}",
     ]
 
 

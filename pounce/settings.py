@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from pounce.errors import ConfigError
@@ -26,6 +27,9 @@ TRUTH: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+
+
+NO_WORDS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Form(NamedTuple):
@@ -47,6 +51,7 @@ def setting(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     form: Form | None = None,
+    words: Mapping[str, int] = NO_WORDS,
 ) -> Any:
     """A field of Config: its default and everything that flags, variables and docs need to know.
 
@@ -60,6 +65,7 @@ def setting(
         least, most: inclusive limits of a number.
         choices: the only texts it may be.
         form: what else a text, or each item of a list, must fulfil.
+        words: texts that stand for a number.
     """
     metadata = {
         "group": group,
@@ -71,6 +77,7 @@ def setting(
         "most": most,
         "choices": choices,
         "form": form,
+        "words": words,
     }
     return field(default=default, metadata=metadata)
 
@@ -90,6 +97,7 @@ class Setting:
     most: float | None
     choices: tuple[str, ...]
     form: Form | None
+    words: Mapping[str, int]
 
     @property
     def flag(self) -> str:
@@ -109,6 +117,8 @@ class Setting:
         """What stands for the value in a usage line: ``N``, ``SECONDS``, ``auto|on|off``."""
         if self.choices:
             return "|".join(self.choices)
+        if self.words:
+            return "|".join(["N", *self.words])
         return self.metavar or self.unit.upper() or "N"
 
     @property
@@ -149,7 +159,7 @@ class Setting:
             case int() if self.unit == "bytes":
                 return "a number of bytes" + self.limits + ", such as 65536 or 64KiB"
             case int():
-                return "a whole number" + self.limits
+                return "a whole number" + self.limits + "".join(f", or {one}" for one in self.words)
             case float():
                 return "a number of seconds" + self.limits
             case str():
@@ -176,6 +186,8 @@ class Setting:
                 value = TRUTH[text.lower()]
             case bool():
                 raise self._refusal(text, origin)
+            case int() if text in self.words:
+                value = self.words[text]
             case int() if INTEGER.fullmatch(text):
                 value = int(text)
             case int() if self.unit == "bytes" and (size := SIZE.fullmatch(text)):
@@ -210,7 +222,7 @@ class Setting:
                 return self.check(number, origin=origin)
             case float(), int(number) | float(number):
                 return self.check(float(number), origin=origin, given=number)
-            case int(), str(text) if self.unit == "bytes":
+            case int(), str(text) if self.unit == "bytes" or text in self.words:
                 return self.read(text, origin=origin)
             case tuple(), str(text):
                 return self.read(text, origin=origin)
@@ -251,6 +263,7 @@ def declared(cls: type[Any]) -> Mapping[str, Setting]:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, form: str = "{}") -> str:
-    """``; did you mean workers?``, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {form.format(near[0])}?" if near else ""
+    """``; did you mean workers?``, or nothing when no known word is near. Case does not matter."""
+    written = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), written, n=1, cutoff=0.6)
+    return f"; did you mean {form.format(written[near[0]])}?" if near else ""

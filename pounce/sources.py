@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pounce.config import SETTINGS, Config
 from pounce.errors import UsageError
+from pounce.mistakes import renamed
 from pounce.settings import Value, did_you_mean
 
 
@@ -64,7 +65,9 @@ def from_environ(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
         elif one := known.get(variable):
             layer[one.name] = Given(one.read(text, origin=variable), variable)
         elif variable.startswith("POUNCE_"):
-            hint = did_you_mean(variable.removeprefix("POUNCE_"), bare, form="POUNCE_{}")
+            name = variable.removeprefix("POUNCE_")
+            hint = renamed(name.lower(), lambda own: SETTINGS[own].variable)
+            hint = hint or did_you_mean(name, bare, form="POUNCE_{}")
             warnings.append(f"{variable} is not a setting and is ignored{hint}")
     return layer, warnings
 
@@ -79,7 +82,10 @@ def from_table(table: Mapping[str, object], *, origin: str) -> Layer:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in SETTINGS:
-            hint = did_you_mean(name, SETTINGS)
+            if isinstance(value, Mapping):
+                where = f"(from {origin}); the settings stand in no table below it"
+                raise UsageError(f"[{key}] is not a setting {where}")
+            hint = renamed(name) or did_you_mean(name, SETTINGS)
             raise UsageError(f"{key} is not a setting (from {origin}){hint}")
         if name in layer:
             raise UsageError(f"{name} is given twice in {origin}, once with a dash")

@@ -27,6 +27,7 @@ class Answered:
     status: int = 200
     sent: int = 13
     begun: float = 0.0
+    client: str = "192.0.2.1:99"
     head: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ def lines(log: AccessLog, path: Path) -> list[str]:
 def test_a_text_line_has_all_its_parts(path: Path) -> None:
     log = log_to(path)
     log.set_time(0.0)
-    log.add(Answered(), "192.0.2.1:99")
+    log.add(Answered())
     (line,) = lines(log, path)
     parts = line.split(" ")
     assert parts[:6] == [
@@ -68,7 +69,7 @@ def test_a_text_line_has_all_its_parts(path: Path) -> None:
 
 def test_a_json_line_is_one_object(path: Path) -> None:
     log = log_to(path, form="json")
-    log.add(Answered(target=b'/"\\{}'), "192.0.2.1:99")
+    log.add(Answered(target=b'/"\\{}'))
     (line,) = lines(log, path)
     said = json.loads(line)
     assert said.pop("time").endswith("Z")
@@ -86,7 +87,7 @@ def test_a_json_line_is_one_object(path: Path) -> None:
 
 def test_a_quote_in_a_target_cannot_end_the_request_part(path: Path) -> None:
     log = log_to(path)
-    log.add(Answered(target=b'/x"HTTP/1.1"200'), "-")
+    log.add(Answered(target=b'/x"HTTP/1.1"200'))
     (line,) = lines(log, path)
     assert line.count('"') == 2
 
@@ -105,7 +106,7 @@ def test_a_refusal_has_a_line_without_a_request(path: Path, form: str) -> None:
 def test_excluded_paths_have_no_line(path: Path) -> None:
     log = log_to(path, exclude=("/healthz", "/static/*"))
     for target in (b"/healthz", b"/healthz?x", b"/healthz2", b"/static/a", b"/static", b"/"):
-        log.add(Answered(target=target), "-")
+        log.add(Answered(target=target))
     assert [line.split(" ")[3] for line in lines(log, path)] == ["/healthz2", "/static", "/"]
 
 
@@ -113,21 +114,21 @@ def test_the_first_line_of_a_batch_wakes_who_flushes(path: Path) -> None:
     log = log_to(path)
     woken: list[int] = []
     log.set_wake(lambda: woken.append(1))
-    log.add(Answered(), "-")
-    log.add(Answered(), "-")
+    log.add(Answered())
+    log.add(Answered())
     assert woken == [1]
     log.flush()
     assert not log.writer.holding
-    log.add(Answered(), "-")
+    log.add(Answered())
     assert woken == [1, 1]
 
 
 def test_a_full_batch_is_made_into_lines_and_keeps_its_order(path: Path) -> None:
     log = log_to(path)
     for at in range(BATCH):
-        log.add(Answered(target=b"/%d" % at), "-")
+        log.add(Answered(target=b"/%d" % at))
     assert len(log.writer.lines) == BATCH
-    log.add(Answered(target=b"/last"), "-")
+    log.add(Answered(target=b"/last"))
     log.add_refused(400, "-")
     targets = [line.split(" ")[3] for line in lines(log, path)]
     assert targets == [*(f"/{at}" for at in range(BATCH)), "/last", "400"]
@@ -135,12 +136,12 @@ def test_a_full_batch_is_made_into_lines_and_keeps_its_order(path: Path) -> None
 
 def test_a_file_that_was_moved_away_is_opened_anew(path: Path) -> None:
     log = log_to(path)
-    log.add(Answered(target=b"/old"), "-")
+    log.add(Answered(target=b"/old"))
     log.flush()
     moved = path.with_suffix(".1")
     path.rename(moved)
     log.writer.reopen()
-    log.add(Answered(target=b"/new"), "-")
+    log.add(Answered(target=b"/new"))
     assert "/new" in lines(log, path)[0]
     assert "/old" in moved.read_text("ascii")
 
@@ -148,7 +149,7 @@ def test_a_file_that_was_moved_away_is_opened_anew(path: Path) -> None:
 def test_lines_are_added_to_what_is_there(path: Path) -> None:
     path.write_text("before\n")
     log = log_to(path)
-    log.add(Answered(), "-")
+    log.add(Answered())
     assert lines(log, path)[0] == "before"
 
 
@@ -269,7 +270,7 @@ def test_a_reopen_that_fails_keeps_the_file_it_has(path: Path) -> None:
     moved = folder.rename(path.with_name("moved"))
     with pytest.raises(OSError, match="No such file"):
         log.writer.reopen()
-    log.add(Answered(), "-")
+    log.add(Answered())
     assert len(lines(log, moved / "log")) == 1
 
 

@@ -84,6 +84,8 @@ def test_check_does_not_disturb_a_server_on_a_unix_socket(here: Path) -> None:
         ),
         (["main:app", "--access-log-file", "no/x"], 2, "access_log_file is 'no/x'"),
         (["main:app", "--workers", "x"], 2, "workers is 'x' (from --workers)"),
+        (["main:app", "--uds-owner", "no-such"], 2, "uds_owner is 'no-such' (from --uds-owner)"),
+        (["main:app", "--uds-mode", "9"], 2, "uds_mode is '9' (from --uds-mode)"),
     ],
 )
 def test_check_ends_with_the_status_that_serving_would_end_with(

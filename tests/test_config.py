@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pounce.config import SETTINGS, Config
+from pounce.config import HOST, SETTINGS, Config
 from pounce.errors import ConfigError, UsageError
 from pounce.settings import Form, Setting, declared, did_you_mean, setting
 from pounce.sources import Given, from_environ, from_flags, from_table, resolve
@@ -63,6 +63,9 @@ def test_the_settings_are_those_that_are_documented_with_their_defaults() -> Non
         ("reload", "1", True),
         ("loop", "uvloop", "uvloop"),
         ("host", "::1", "::1"),
+        ("host", "[::1]", "[::1]"),
+        ("host", "fe80::1%eth0", "fe80::1%eth0"),
+        ("host", "0.0.0.0", "0.0.0.0"),
         ("uds_mode", "0600", "0600"),
         ("uds_owner", "www:www", "www:www"),
         ("uds_owner", ":www", ":www"),
@@ -113,7 +116,10 @@ def test_a_text_becomes_the_value_it_stands_for(name: str, text: str, value: obj
         ("reload", "", "true or false"),
         ("loop", "trio", "auto, uvloop or asyncio"),
         ("loop", "UVLOOP", "auto, uvloop or asyncio"),
-        ("host", "", "a text that is not empty"),
+        *(
+            ("host", text, HOST.want)
+            for text in ("", "a:80", "unix:/run/x", "http://a", "[::1]:80")
+        ),
         ("app", "a\0b", "a text"),
         ("uds_mode", "rw", 'three octal digits as a text, such as "660"'),
         ("uds_mode", "888", 'three octal digits as a text, such as "660"'),
@@ -252,10 +258,21 @@ def test_a_wrong_flag_names_the_flag() -> None:
 
 
 def test_an_unknown_variable_is_a_warning_that_says_what_may_be_meant() -> None:
-    layer, warnings = from_environ({"POUNCE_WORKER": "3", "POUNCE_ZZZ": "", "pounce_x": ""})
+    layer, warnings = from_environ(
+        {
+            "POUNCE_WORKER": "3",
+            "POUNCE_KEEPALIVE": "5",
+            "POUNCE_TIMEOUT": "5",
+            "POUNCE_ZZZ": "",
+            "pounce_x": "",
+        }
+    )
     assert layer == {}
     assert warnings == [
         "POUNCE_WORKER is not a setting and is ignored; did you mean POUNCE_WORKERS?",
+        "POUNCE_KEEPALIVE is not a setting and is ignored; here it is POUNCE_KEEP_ALIVE_TIMEOUT",
+        "POUNCE_TIMEOUT is not a setting and is ignored; here it is POUNCE_START_TIMEOUT for a "
+        "worker's start, POUNCE_SHUTDOWN_TIMEOUT for its end",
         "POUNCE_ZZZ is not a setting and is ignored",
     ]
 

@@ -20,6 +20,7 @@ PURE = [
         "config.py",
         "errors.py",
         "ipc.py",
+        "mistakes.py",
         "settings.py",
         "sources.py",
         "supervisor/crew.py",

@@ -193,5 +193,11 @@ def test_an_access_log_that_may_not_be_written_is_refused(here: Path) -> None:
         need_access_log(Config(access_log_file="old.log"))
 
 
+def test_an_owner_that_is_not_known_is_refused_with_where_it_was_given(here: Path) -> None:
+    done = run("pounce.demo:app", "--port", "0", "--uds-owner", "no-such")
+    assert done.returncode == 2
+    assert "uds_owner is 'no-such' (from --uds-owner)" in done.stderr.splitlines()[-1]
+
+
 def test_every_address_is_parsed_before_any_is_opened() -> None:
     assert len(list(addresses_of(Config(bind=(":80", "unix:/x", "fd://3"))))) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,7 @@ class Child:
     Attributes:
         id: the worker's number in the supervisor's events and actions.
         pid: 0 until it has said it, where a template forks it.
+        trace: descriptor of the file that its stacks go to when it dies of a fault.
         control: the master's end of the channel; non-blocking, for a worker may be stopped.
     """
 
@@ -34,15 +35,16 @@ class Child:
     record: int
     pid: int
     control: socket.socket
+    trace: int = -1
     hung_up: bool = False
     _reader: ipc.LineReader = field(default_factory=ipc.LineReader)
 
     def __str__(self) -> str:
         return f"slot={self.slot} pid={self.pid} generation={self.generation}"
 
-    def tell(self, message: ipc.ToWorker) -> None:
+    def tell(self, message: ipc.ToWorker, descriptors: Sequence[int] = ()) -> None:
         try:
-            self.control.send(ipc.encode(message))
+            socket.send_fds(self.control, [ipc.encode(message)], descriptors)
         except OSError as error:
             # It is dead, which SIGCHLD tells, or deaf, which its deadline ends.
             log.debug("worker cannot be told %s %r: %s", self, message, error)

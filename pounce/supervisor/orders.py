@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pounce import ipc
+from pounce.supervisor.crew import Policy
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -32,11 +33,15 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A worker has been reaped: by exit with `status`, or by `signal` (then status is None)."""
+    """A worker has been reaped: by exit with `status`, or by `signal` (then status is None).
+
+    `hint` says what the system knows of the cause, such as "out of memory".
+    """
 
     worker: int
     status: int | None
     signal: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,49 @@ class TemplateGone:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """New code is wanted (SIGHUP, a changed file)."""
+    """New code is wanted (SIGHUP, a changed file), and other settings with it, if any.
+
+    They count once the new generation serves: a reload that fails changes nothing.
+    """
+
+    policy: Policy | None = None
+    slots: int = 0  # 0: as many as before
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """More or fewer slots are wanted: `to` so many, or else `by` so many."""
+
+    to: int = 0
+    by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdded:
+    """An AddSlot could not be performed."""
+
+    slot: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The answer to Probe: so many connections wait at the slot's listeners."""
+
+    slot: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """This process itself stood still so long (SIGSTOP, a suspended machine): nobody else did."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """Another master serves on our listeners: this one retires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +134,21 @@ class Tick:
 
 
 Event = (
-    Said | HungUp | Exited | NotForked | Loaded | LoadFailed | TemplateGone | Reload | Stop | Tick
+    Said
+    | HungUp
+    | Exited
+    | NotForked
+    | Loaded
+    | LoadFailed
+    | TemplateGone
+    | Reload
+    | Scale
+    | NotAdded
+    | Queued
+    | Slept
+    | Upgraded
+    | Stop
+    | Tick
 )
 
 
@@ -130,11 +191,77 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Have a silent worker say what it does, if it still can."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Have a worker write down its stacks and die of it (SIGABRT)."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look at the queue of a slot; answered by Queued."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddSlot:
+    """Bind the listeners of one more slot; nothing unless that fails (NotAdded)."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSlot:
+    """Close the listeners of the last slot: nobody serves them, nothing waits there."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Have the kernel give new connections to all slots but these; none: to all."""
+
+    out: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Have a worker serve the listeners of another slot beside its own."""
+
+    worker: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End of an Adopt."""
+
+    worker: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """All slots accept with the code of `generation`."""
 
     generation: int
     after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A reload is over: `generation` stays, or was given up because of `why`."""
+
+    generation: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +287,23 @@ class Finish:
     status: int
 
 
-Action = Load | Unload | Spawn | Tell | Kill | Serving | StopListening | Note | Finish
+Action = (
+    Load
+    | Unload
+    | Spawn
+    | Tell
+    | Ask
+    | Abort
+    | Kill
+    | Probe
+    | AddSlot
+    | CloseSlot
+    | Steer
+    | Adopt
+    | Release
+    | Serving
+    | Outcome
+    | StopListening
+    | Note
+    | Finish
+)

@@ -118,7 +118,7 @@ def decode(pid: int, status: int) -> Ended:
     return Ended(pid, None, name)
 
 
-def kill(pid: int) -> None:
-    """SIGKILL for a child of ours; nothing where it has ended in the meantime."""
+def send(pid: int, number: signal.Signals) -> None:
+    """A signal for a child of ours; nothing where it has ended in the meantime."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)

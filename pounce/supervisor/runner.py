@@ -15,94 +15,88 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from pounce import ipc, orphan
+from pounce import ipc
+from pounce import log as logs
+from pounce.errors import PounceError
 from pounce.listeners import Listeners
-from pounce.supervisor import orders, process
-from pounce.supervisor.child import Child
+from pounce.supervisor import orders, process, steering
+from pounce.supervisor.children import Children, Plan, Scoreboard
 from pounce.supervisor.state import Supervisor
-from pounce.supervisor.templates import Preload, Templates
 from pounce.supervisor.watch import Watcher
-from pounce.titles import set_title
 
 log = logging.getLogger("pounce")
-
-WorkerEntry = Callable[[ipc.Seat], int]
 
 EVENT_OF: Final[Mapping[int, orders.Event]] = {
     signal.SIGTERM: orders.Stop(),
     signal.SIGINT: orders.Stop(),
-    signal.SIGHUP: orders.Reload(),
+    signal.SIGTTIN: orders.Scale(by=1),
+    signal.SIGTTOU: orders.Scale(by=-1),
 }
+HEEDED: Final = (*EVENT_OF, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 LEVEL_OF: Final[Mapping[orders.Level, int]] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-
-
-class Scoreboard(Protocol):
-    """What the runner needs of the scoreboard: one record for each worker process."""
-
-    @property
-    def records(self) -> int: ...
-    def clear(self, record: int) -> None: ...
+# select() that returns this much after its time: this process stood still (SIGSTOP, or the whole
+# machine), and silence of the workers meanwhile says nothing about them.
+OVERSLEPT_S: Final = 1.0
 
 
 class Runner:
     """One server: its slots, its workers and its listeners, from start to end.
 
     Args:
-        entry: what a forked worker runs; its return value is the exit status.
+        plan: what the first generation is made of.
         listeners: bound. Runner listens when the first workers are ready, and ends them.
-        slots: number of workers.
-        scoreboard: with records for all slots and for what still drains of older generations.
-        start_timeout: seconds from fork to Ready, and again from Go to Accepting.
-        shutdown_timeout: seconds in which a stopping worker may finish what it has begun.
+        scoreboard: one record for each worker process; see Children.
+        reread: the plan of the next generation, by the settings as they are now; raises PounceError
+            where they are wrong. None: they never change.
         reload_dirs: reload when a Python file below them changes.
-        preload: None lets every worker import the application by itself.
     """
 
     def __init__(
         self,
-        entry: WorkerEntry,
+        plan: Plan,
         *,
         listeners: Listeners,
-        slots: int,
         scoreboard: Scoreboard,
-        start_timeout: float = 60.0,
-        shutdown_timeout: float = 30.0,
+        reread: Callable[[], Plan] | None = None,
         reload_dirs: Sequence[Path] = (),
-        preload: Preload | None = None,
     ) -> None:
-        self._entry = entry
         self._listeners = listeners
         self._events: deque[orders.Event] = deque([orders.Tick()])
-        self._scoreboard = scoreboard
+        self._reread = reread
         self._reload_dirs = reload_dirs
-        self._state = Supervisor(
-            slots=slots,
-            start_timeout=start_timeout,
-            shutdown_timeout=shutdown_timeout,
-            templates=preload is not None,
+        self._newest = plan
+        self._plans: dict[int, Plan] = {}  # by generation
+        self.state = Supervisor(
+            slots=plan.slots,
+            policy=plan.policy,
+            templates=plan.preload is not None,
+            steerable=bool(listeners.groups) and steering.WORKS,
         )
-        self._preload = preload
-        self._templates = Templates(self._events.append)
-        self._children: dict[int, Child] = {}
-        self._free_records = set(range(scoreboard.records))
+        self._selector = selectors.DefaultSelector()
+        self.children = Children(
+            listeners=listeners,
+            scoreboard=scoreboard,
+            tell=self._events.append,
+            leave=self._leave,
+            selector=self._selector,
+        )
         self._status: int | None = None
         self._watcher: Watcher | None = None
 
     def run(self) -> int:
         """Serve until told to stop; the exit status. Once, and in the main thread (signals)."""
-        self._selector = self._templates.selector = selectors.DefaultSelector()
         self._wake, self._wakeup = socket.socketpair()
         with self._signals():
             try:
                 if self._reload_dirs:
-                    self._watcher = Watcher(self._reload_dirs, first=self._leave_all)
+                    self._watcher = Watcher(self._reload_dirs, first=self.children.leave_all)
                     self._on_readable(self._watcher.read_end, self._on_change)
                 while self._status is None:
                     if self._events:
@@ -114,15 +108,20 @@ class Runner:
                 self._close()
 
     def _handle(self, event: orders.Event) -> None:
-        for action in self._state.handle(event, time.monotonic()):
+        for action in self.state.handle(event, time.monotonic()):
             self._perform(action)
         if isinstance(event, orders.Exited):
-            self._bury(self._children.pop(event.worker))
+            self.children.bury(event.worker)
 
     def _sleep(self) -> None:
-        deadline = self._state.next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        begun = time.monotonic()
+        deadline = self.state.next_deadline()
+        timeout = None if deadline is None else max(0.0, deadline - begun)
         ready = self._selector.select(timeout)
+        late_s = time.monotonic() - begun - (timeout or 0.0)
+        if timeout is not None and not ready and late_s > OVERSLEPT_S:
+            log.warning("stood still, taking nobody for dead because of it for_s=%.1f", late_s)
+            self._events.append(orders.Slept(late_s))
         # Signals first: one that was sent to the whole process group has reached the workers too,
         # and they must not be replaced for doing what it said.
         self._on_signals()
@@ -138,26 +137,14 @@ class Runner:
         """Leave nothing behind; workers still there after a bug of ours see the end of file."""
         if self._watcher:
             self._watcher.close()
-        for child in self._children.values():
-            child.control.close()
-        self._templates.close()
+        self.children.close()
         self._listeners.close()
         self._selector.close()
         self._wake.close()
         self._wakeup.close()
 
-    def _leave_all(self) -> None:
-        """In a forked child: close what is the master's alone.
-
-        One copy of the master's end of a channel would keep its worker from seeing its death.
-        """
-        self._leave_channels()
-        self._listeners.abandon()
-
-    def _leave_channels(self) -> None:
-        for other in self._children.values():
-            other.control.close()
-        self._templates.close()
+    def _leave(self) -> None:
+        """In a forked child."""
         self._selector.close()
         self._wake.close()
         self._wakeup.close()
@@ -176,9 +163,7 @@ class Runner:
         self._wakeup.setblocking(False)
         self._on_readable(self._wake, self._on_signals)
         fd = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        handlers = {
-            number: signal.signal(number, lambda *_: None) for number in (*EVENT_OF, signal.SIGCHLD)
-        }
+        handlers = {number: signal.signal(number, lambda *_: None) for number in HEEDED}
         try:
             yield
         finally:
@@ -192,107 +177,49 @@ class Runner:
         except BlockingIOError:  # none has come
             return
         for number in numbers:
-            if number in EVENT_OF:
-                log.info("received %s", signal.Signals(number).name)
-                self._events.append(EVENT_OF[number])
+            if number == signal.SIGCHLD:
+                continue
+            log.info("received %s", signal.Signals(number).name)
+            match number:
+                case signal.SIGHUP:
+                    self.reload()
+                case signal.SIGUSR1:
+                    self._reopen_logs()
+                case _ if number in EVENT_OF:
+                    self._events.append(EVENT_OF[number])
         # A byte of SIGCHLD may stand for many ends, and be lost when the buffer is full.
         for ended in process.reap():
-            self._on_end(ended)
+            if self._watcher and ended.pid == self._watcher.pid:
+                continue  # its pipe says the same
+            if not self.children.ended(ended):
+                log.debug("reaped a process that is none of ours pid=%d", ended.pid)
 
-    def _on_end(self, ended: process.Ended) -> None:
-        if self._watcher and ended.pid == self._watcher.pid:
-            return  # its pipe says the same
-        for child in self._children.values():
-            if child.pid in (0, ended.pid):
-                self._hear(child)  # its last words are older than its end
-            if child.pid == ended.pid:
-                self._events.append(orders.Exited(child.id, ended.status, ended.signal))
-                return
-        log.debug("reaped a process that is none of ours pid=%d", ended.pid)
-
-    # Workers
-
-    def _spawn(self, order: orders.Spawn) -> None:
-        """Fork a worker.
-
-        Raises:
-            OSError: the system, or the scoreboard, has no room for one more.
-        """
-        if not self._free_records:
-            raise OSError(f"{len(self._children)} workers are there, many still draining")
-        record = min(self._free_records)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            seat = ipc.Seat(
-                slot=order.slot,
-                generation=order.generation,
-                record=record,
-                control=theirs.fileno(),
-                listeners=self._listeners.for_slot(order.slot),
-            )
-
-            def first() -> None:
-                ours.close()
-                self._leave_channels()
-                self._listeners.keep_only(order.slot)
-                set_title("worker", slot=order.slot, generation=order.generation)
-                orphan.die_with_master(seat.control)
-
+    def reload(self) -> str:
+        """Asks for a new generation, by the settings as they are now; "" or why there is none."""
+        plan = self._newest
+        if self._reread:
             try:
-                if template := self._templates.of(order.generation):
-                    pid = 0  # it will tell
-                    template.fork(order.worker, seat, theirs)
-                else:
-                    pid = process.fork(lambda: self._entry(seat), first=first)
-            except OSError:
-                ours.close()
-                raise
-        child = Child(
-            id=order.worker,
-            slot=order.slot,
-            generation=order.generation,
-            record=record,
-            pid=pid,
-            control=ours,
-        )
-        self._free_records.remove(record)
-        self._children[child.id] = child
-        self._on_readable(ours, lambda: self._on_control(child))
-        log.debug("forked a worker %s", child)
+                plan = self._reread()
+            except PounceError as error:
+                log.error("settings are wrong, nothing is reloaded: %s", error)
+                return str(error)
+        # A number of workers that was changed by hand stays, unless the settings say a new one.
+        slots = plan.slots if plan.slots != self._newest.slots else 0
+        self._newest = plan
+        self._events.append(orders.Reload(plan.policy, slots))
+        return ""
 
-    def _on_control(self, child: Child) -> None:
-        self._hear(child)
-        if child.hung_up:
-            self._selector.unregister(child.control)
-            if child.pid:
-                self._events.append(orders.HungUp(child.id))
-            else:  # its template could not fork it, or it died before it could say a word
-                self._events.append(orders.NotForked(child.id, "it never came to life"))
-                self._bury(self._children.pop(child.id))
-
-    def _hear(self, child: Child) -> None:
-        for message in child.read():
-            if isinstance(message, ipc.Hello):
-                child.pid = message.pid
-                log.debug("a template has forked a worker %s", child)
-            else:
-                self._events.append(orders.Said(child.id, message))
-
-    def _bury(self, child: Child) -> None:
-        with contextlib.suppress(KeyError):  # it has hung up before
-            self._selector.unregister(child.control)
-        child.control.close()
-        self._scoreboard.clear(child.record)
-        self._free_records.add(child.record)
+    def _reopen_logs(self) -> None:
+        logs.reopen()
+        for child in self.children:
+            child.tell(ipc.ReopenLogs())
 
     def _on_change(self) -> None:
         assert self._watcher
         try:
             if self._watcher.changed():
                 log.info("files have changed, reloading")
-                self._events.append(orders.Reload())
+                self.reload()
         except EOFError:
             log.error("file watcher died, changes are not seen any more pid=%d", self._watcher.pid)
             self._selector.unregister(self._watcher.read_end)
@@ -301,37 +228,37 @@ class Runner:
 
     # Actions
 
+    def _plan_of(self, generation: int) -> Plan:
+        return self._plans.setdefault(generation, self._newest)
+
     def _perform(self, action: orders.Action) -> None:
         match action:
-            case orders.Spawn():
-                try:
-                    self._spawn(action)
-                except OSError as error:
-                    self._events.append(orders.NotForked(action.worker, str(error)))
+            case orders.Spawn(_, _, generation):
+                # A reload must not take what a worker that dies will need.
+                state = self.state
+                is_reload = state.serving and generation == state.coming
+                reserve = len(state.slots) if is_reload else 0
+                self.children.spawn(action, self._plan_of(generation), reserve=reserve)
+            case orders.Load(generation):
+                self.children.load(generation, self._plan_of(generation))
+            case orders.Unload(generation):
+                self.children.unload(generation)
             case orders.Tell(worker, message):
-                if child := self._children.get(worker):  # else its NotForked is on the way
+                if child := self.children.get(worker):  # else its NotForked is on the way
                     if isinstance(message, ipc.Go):
                         self._listeners.listen(child.slot)
                     child.tell(message)
+            case orders.Ask(worker):
+                self.children.signal(worker, signal.SIGQUIT)
+            case orders.Abort(worker):
+                self.children.signal(worker, signal.SIGABRT)
             case orders.Kill(worker):
-                child = self._children.get(worker)
-                if child and child.pid:
-                    process.kill(child.pid)
-            case orders.Load(generation):
-                assert self._preload  # or the state would not ask
-                self._templates.load(
-                    generation,
-                    self._preload,
-                    first=self._leave_channels,
-                    seat_only=self._listeners.keep_only,
-                )
-            case orders.Unload(generation):
-                self._templates.unload(generation)
+                self.children.signal(worker, signal.SIGKILL)
             case orders.Serving(generation, after_s):
                 log.info(
                     "serving on %s workers=%d generation=%d after_s=%.2f",
                     ", ".join(self._listeners.names),
-                    len(self._state.slots),
+                    self.state.active,
                     generation,
                     after_s,
                 )
@@ -341,10 +268,41 @@ class Runner:
                 self._note(action)
             case orders.Finish(status):
                 self._status = status
+            case _:
+                self._perform_on_listeners(action)
+
+    def _perform_on_listeners(self, action: orders.Action) -> None:
+        match action:
+            case orders.Probe(slot):
+                self._events.append(orders.Queued(slot, self._listeners.waiting(slot)))
+            case orders.AddSlot(slot):
+                try:
+                    self._listeners.add_slot()
+                except OSError as error:
+                    self._events.append(orders.NotAdded(slot, str(error)))
+            case orders.CloseSlot():
+                self._listeners.close_slot()
+                self._steer(self.state.out)
+            case orders.Steer(out):
+                self._steer(out)
+            case orders.Adopt(worker, slot):
+                self.children.adopt(worker, slot)
+            case orders.Release(worker, slot):
+                if child := self.children.get(worker):
+                    child.tell(ipc.Release(slot))
+
+    def _steer(self, out: frozenset[int]) -> None:
+        try:
+            for member in self._listeners.groups:
+                steering.steer(member, self._listeners.places(out) if out else ())
+        except (OSError, ValueError) as error:
+            log.warning("kernel cannot be told where connections go error=%s", error)
+        else:
+            log.debug("slots left out=%s", sorted(out))
 
     def _note(self, note: orders.Note) -> None:
         parts = [note.text]
-        if note.worker is not None and (child := self._children.get(note.worker)):
+        if note.worker is not None and (child := self.children.get(note.worker)):
             parts.append(str(child))
         for name, value in note.fields.items():
             parts.append(f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}")

@@ -3,8 +3,9 @@ pipe and no clock.
 
 Events go in, actions come out. Each event is first noted (a worker moves through NEXT_STAGE), then
 everything is settled: the workers there are, are compared with the workers there should be, and
-the difference is asked for. A reload is "another generation is wanted", a stop is "nobody is
-wanted": no list of steps that an ill-timed signal could leave half done.
+the difference is asked for. A reload is "another generation is wanted", scaling is "so many slots
+are wanted", a stop is "nobody is wanted": no list of steps that an ill-timed signal could leave
+half done.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from collections.abc import Iterator
 from pounce import ipc
 from pounce.errors import EXIT_BOOT, EXIT_OK
 from pounce.supervisor.crew import (
+    ASK_S,
     BACK_OFF_LIMIT_S,
     BACK_OFF_S,
-    BOOTING_DRAIN_S,
     GOOD_LIFE_S,
-    GRACE_S,
     HURRY_S,
     RELOAD_SPACING_S,
     Ending,
-    Slot,
+    Policy,
     Worker,
 )
 from pounce.supervisor.orders import (
@@ -32,89 +32,108 @@ from pounce.supervisor.orders import (
     Exited,
     Finish,
     HungUp,
-    Kill,
-    Level,
     Load,
     Loaded,
     LoadFailed,
+    NotAdded,
     Note,
     NotForked,
+    Outcome,
+    Queued,
     Reload,
     Said,
+    Scale,
     Serving,
-    Spawn,
+    Slept,
     Stop,
     StopListening,
     Tell,
     TemplateGone,
     Unload,
+    Upgraded,
 )
-from pounce.supervisor.stages import NEXT_STAGE, STAYING, Cue, Stage
+from pounce.supervisor.slots import Slots
+from pounce.supervisor.stages import STAYING, Cue, Stage
 
 
-class Supervisor:
-    """The master's decisions. One event at a time; `now` is from one monotonic clock."""
+class Supervisor(Slots):
+    """The master's decisions. One event at a time; `now` is from one monotonic clock.
+
+    Args:
+        templates: each generation is imported once, and its workers are forked from that.
+        steerable: the kernel can be told which slots to leave out.
+    """
 
     def __init__(
-        self,
-        *,
-        slots: int,
-        start_timeout: float,
-        shutdown_timeout: float,
-        templates: bool = False,
+        self, *, slots: int, policy: Policy, templates: bool = False, steerable: bool = False
     ) -> None:
-        self.start_timeout = start_timeout
-        self.shutdown_timeout = shutdown_timeout
-        self.workers: dict[int, Worker] = {}
-        self.slots = [Slot() for _ in range(slots)]
-        self.serving = 0  # the generation that serves; 0: none yet
-        self.coming = 0  # the generation that is being started; 0: none
+        super().__init__(slots=slots, policy=policy, steerable=steerable)
         self.newest = 0
         self.templates = templates
         self.loaded: set[int] = set()  # generations with a template, loading ones included
         self.loading_until = math.inf
-        self.ending: Ending | None = None
+        self.trial_until = math.inf  # of the coming generation, once all of it serves
         self.listening = True
         self.finished = False
+        self._plan: Reload | None = None  # settings that come with the coming generation
         self._reload_asked = True  # the start is the first reload
+        self._asked = Reload()
         self._reload_from = -math.inf
         self._begun_at = -math.inf
-        self._next_id = 1
-        self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What to do now that `event` has happened. Nothing any more after Finish."""
         if self.finished:
             return []
+        if isinstance(event, Said) and isinstance(event.message, ipc.Heartbeat):
+            # By far the most frequent, and mostly nothing that would have to be settled.
+            if not self._beat(event.worker, event.message, now):
+                return []
+        else:
+            self._take(event, now)
+        self._expire(now)
+        if now >= self.loading_until:
+            self._actions.append(Unload(self.coming))
+            limit_s = self.policy.start_timeout
+            why = f"the import is not over within start_timeout ({limit_s:g} s)"
+            self._not_loaded(self.coming, EXIT_BOOT, why)
+        self._settle(now)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def _take(self, event: Event, now: float) -> None:
         match event:
-            case Said(worker, ipc.Heartbeat() as heartbeat):
-                self._beat(worker, heartbeat, now)
-                return []  # nothing that would have to be settled, and by far the most frequent
             case Said(worker, message):
                 self._hear(worker, message, now)
             case HungUp(worker):
                 self._cue(worker, Cue.LEAVE, now)
-            case Exited(worker, status, signal):
-                self._bury(worker, status, signal, now)
+            case Exited(worker, status, signal, hint):
+                self._bury(worker, status, signal, hint, now)
             case NotForked(worker, why):
                 self._not_forked(worker, why, now)
             case Loaded(generation):
                 if generation == self.coming:
                     self.loading_until = math.inf
-                    self._populate(now)
             case LoadFailed(generation, code, why, trace):
                 self._not_loaded(generation, code, why, trace)
             case TemplateGone(generation):
                 self._template_gone(generation)
             case Reload():
                 self._reload_asked = True
+                self._asked = event
+            case Scale(to, by):
+                self._scale(to or self.active + by, now)
+            case NotAdded(slot, why):
+                self._not_added(slot, why)
+            case Queued(slot, depth):
+                self._queued(slot, depth, now)
+            case Slept(seconds):
+                self._slept(seconds)
+            case Upgraded():
+                self._end(EXIT_OK, now, reason="upgrade")
             case Stop():
                 self._stop(now)
         # and a Tick: nothing but time has passed
-        self._expire(now)
-        self._settle(now)
-        actions, self._actions = self._actions, []
-        return actions
 
     def next_deadline(self) -> float | None:
         """When to call handle(Tick()) if nothing happens before; None: never."""
@@ -123,147 +142,80 @@ class Supervisor:
     def _deadlines(self) -> Iterator[float]:
         if self.finished:
             return
-        yield from (worker.due for worker in self.workers.values())
+        for worker in self.workers.values():
+            yield worker.due
+            if worker.stage is Stage.SERVING:
+                yield worker.suspect_at
+                if self.policy.worker_timeout:
+                    yield worker.heard_at + self.policy.worker_timeout
         yield self.loading_until
         if self.ending:
+            if any(worker.lame for worker in self.workers.values() if worker.stage in STAYING):
+                yield self.ending.accept_until
             return
+        yield self.trial_until
         if self._reload_asked:
             yield self._reload_from
         if self._can_fork(self.serving):
             yield from (self.slots[at].not_before for at in self._empty_slots())
+        yield from self._slot_deadlines()
 
     # What happened
-
-    def _beat(self, id: int, heartbeat: ipc.Heartbeat, now: float) -> None:
-        if worker := self.workers.get(id):
-            worker.heard_at = now
-            worker.heartbeat = heartbeat
-
-    def _hear(self, id: int, message: ipc.ToMaster, now: float) -> None:
-        worker = self.workers.get(id)
-        if worker is None:
-            return
-        worker.heard_at = now
-        match message:
-            case ipc.Ready():
-                self._cue(id, Cue.READY, now)
-            case ipc.Accepting():
-                self._cue(id, Cue.ACCEPTING, now)
-            case ipc.Failed(code, why, trace):
-                if worker.stage in STAYING:  # else a sister has said the same, or it drains
-                    text = f"worker failed: {why}"
-                    self._actions.append(Note("error", text, id, {"code": code}, trace))
-                worker.failed = True
-                self._cue(id, Cue.LEAVE, now, code=code)
-            case ipc.Draining():
-                worker.accepts = False
-                self._cue(id, Cue.LEAVE, now)
-        # and Drained: the worker has logged what it cut, its end is what counts
-
-    def _bury(self, id: int, status: int | None, signal: str, now: float) -> None:
-        if (worker := self.workers.pop(id, None)) is None:
-            return
-        how: dict[str, object] = {"signal": signal} if signal else {"status": status}
-        if status == EXIT_OK or worker.stage is Stage.DOOMED or worker.failed:
-            self._note("info", "worker is gone", worker, **how)
-        elif worker.stage is Stage.DRAINING:
-            self._note("warning", "worker died while it drained", worker, **how)
-        else:
-            if signal == "SIGKILL":
-                how["hint"] = "out of memory?"
-            self._note("warning", "worker died", worker, **how)
-        if worker.stage in STAYING:
-            self._lost(worker, now, EXIT_BOOT)
-
-    def _not_forked(self, id: int, why: str, now: float) -> None:
-        if (worker := self.workers.pop(id, None)) is None:
-            return
-        self._note("error", f"worker cannot be forked: {why}", worker)
-        if worker.stage in STAYING:
-            self._lost(worker, now, EXIT_BOOT)
 
     def _not_loaded(self, generation: int, code: int, why: str, trace: str = "") -> None:
         self.loaded.discard(generation)
         if generation == self.coming and not self.ending:
-            self._actions.append(Note("error", why, None, {"generation": generation}, trace))
-            self._give_up(code)
+            text = f"template failed: {why}"
+            self._actions.append(Note("error", text, None, {"generation": generation}, trace))
+            self._give_up(code, why)
 
     def _template_gone(self, generation: int) -> None:
         """Its workers live on, but no more of them can be made of the same code."""
         if generation not in self.loaded:
             return
+        if generation == self.coming and self.trial_until == math.inf:
+            self._not_loaded(generation, EXIT_BOOT, "it died")
+            return
         self.loaded.discard(generation)
-        if generation == self.serving and not self.ending:
+        if not self.ending:
             self._note("warning", "template died, reloading", generation=generation)
             self._reload_asked = True
 
+    def _slept(self, seconds: float) -> None:
+        """Nobody could be heard meanwhile, and time in which nobody listens is not counted."""
+        for worker in self.workers.values():
+            worker.heard_at += seconds
+            worker.suspect_at += seconds
+            if worker.stage in STAYING:
+                worker.due += seconds
+        self.loading_until += seconds
+
     def _stop(self, now: float) -> None:
         if self.ending is None:
-            self._end(EXIT_OK)
-            self._note("info", "stopping", within_s=self.shutdown_timeout)
+            self._end(EXIT_OK, now, delay=self.policy.drain_delay)
+            within_s, delay_s = self.policy.shutdown_timeout, self.policy.drain_delay
+            delay = {"delay_s": delay_s} if delay_s else {}
+            self._note("info", "stopping", None, within_s=within_s, **delay)
         assert self.ending
         self.ending.signals += 1
         if self.ending.signals == 2:
-            self.ending.within_s = min(HURRY_S, self.shutdown_timeout)
+            self.ending.within_s = min(HURRY_S, self.policy.shutdown_timeout)
+            self.ending.accept_until = now
             self._note("warning", "told to stop again, hurrying", within_s=self.ending.within_s)
             for worker in self.workers.values():
                 if worker.stage is Stage.DRAINING:
-                    self._retire(worker, "exit", now)
+                    self._retire(worker, self.ending.reason, now)
         elif self.ending.signals > 2:
             self._note("warning", "told to stop a third time, killing the workers")
-            for id in self.workers:
-                self._cue(id, Cue.OVERDUE, now)
-
-    def _expire(self, now: float) -> None:
-        if now >= self.loading_until:
-            self._actions.append(Unload(self.coming))
-            self._not_loaded(self.coming, EXIT_BOOT, "application is not imported in time")
-        for worker in self.workers.values():
-            if now < worker.due:
-                continue
-            waited = now - worker.since
-            if worker.stage in STAYING:
-                self._note(
-                    "error",
-                    f"worker is {worker.stage.value} for too long, killing it",
-                    worker,
-                    waited_s=waited,
-                    limit_s=self.start_timeout,
-                )
-            else:
-                self._note("warning", "worker does not go, killing it", worker, waited_s=waited)
-            self._cue(worker.id, Cue.OVERDUE, now)
-
-    def _cue(self, id: int, cue: Cue, now: float, *, code: int = EXIT_BOOT) -> None:
-        """Move a worker through the table, with what its new stage brings."""
-        worker = self.workers.get(id)
-        if worker is None:
-            return
-        before = worker.stage
-        if (before, cue) not in NEXT_STAGE:
-            self._note(
-                "error", f"worker is {before.value} but {cue.value} came, killing it", worker
-            )
-        worker.stage = NEXT_STAGE.get((before, cue), Stage.DOOMED)
-        if worker.stage is before:
-            return
-        if worker.stage is Stage.SERVING:
-            worker.serving_since = now
-        worker.since = now
-        worker.due = worker.due_from(now, start=self.start_timeout, drain=self.shutdown_timeout)
-        if worker.stage is Stage.DOOMED:
-            self._actions.append(Kill(id))
-        if before in STAYING and worker.stage not in STAYING and cue is not Cue.RETIRE:
-            self._lost(worker, now, code)
-
-    # What follows
+            for id in list(self.workers):
+                while (worker := self.workers[id]).stage is not Stage.DOOMED:
+                    self._cue(worker.id, Cue.OVERDUE, now)
 
     def _lost(self, worker: Worker, now: float, code: int) -> None:
-        """A worker that was counted on is going, or gone."""
         if self.ending:
             return
         if worker.generation == self.coming:
-            self._give_up(code)
+            self._give_up(code, "a worker was lost")
             return
         if worker.generation != self.serving:
             return  # of a generation that was given up for a sister that was lost with it
@@ -285,46 +237,69 @@ class Supervisor:
             self._reload_asked = True  # only a new generation can fill the slot
             self._reload_from = max(self._reload_from, now + pause)
 
-    def _give_up(self, code: int) -> None:
-        """The coming generation will not come."""
-        self.coming = 0
-        self.loading_until = math.inf
+    def _give_up(self, code: int, why: str) -> None:
+        """The coming generation will not come, or will not stay."""
+        given_up, self.coming = self.coming, 0
+        self.loading_until = self.trial_until = math.inf
+        self._plan = None
         if self.serving:
-            self._note("error", "reload failed, the old code serves on", failed=self.newest)
+            self._note("error", "reload failed, the old code serves on", failed=given_up)
+            self._actions.append(Outcome(given_up, why))
         elif not self._reload_asked:
             self._note("error", "the server cannot start", status=code)
-            self._end(code)
+            self._end(code, -math.inf)
 
-    def _end(self, status: int) -> None:
-        self.ending = Ending(status, self.shutdown_timeout)
+    def _end(self, status: int, now: float, *, delay: float = 0.0, reason: str = "exit") -> None:
+        if self.ending is None:
+            within = self.policy.shutdown_timeout
+            self.ending = Ending(status, within, accept_until=now + delay, reason=reason)
+
+    # What follows
 
     def _settle(self, now: float) -> None:
         if self.ending:
-            self._unload(())
-            for worker in self.workers.values():
-                if worker.stage in STAYING or worker.stage is Stage.LEAVING:
-                    self._retire(worker, "exit", now)
-            if self.listening and not any(worker.accepts for worker in self.workers.values()):
-                self.listening = False
-                self._actions.append(StopListening())
-            if not self.workers:
-                self.finished = True
-                self._actions.append(Finish(self.ending.status))
+            self._wind_up(self.ending, now)
             return
         if self._reload_asked and now >= self._reload_from:
             self._begin(now)
-        for at in self._empty_slots():
-            if now >= self.slots[at].not_before and self._can_fork(self.serving):
-                self._spawn(at, self.serving, now)
+        self._fill(now)
         self._open(now)
+        self._judge(now)
         self._unload((self.serving, self.coming))
+        served = {worker.slot for worker in self.crew(self.serving) if _serves(worker)}
         for worker in self.workers.values():
-            if worker.stage in STAYING and worker.generation not in (self.serving, self.coming):
+            if worker.stage not in STAYING or worker.generation in (self.serving, self.coming):
+                continue
+            # One that serves waits for the one that takes over, when a reload is taken back.
+            if not _serves(worker) or worker.slot in served or not self.serving:
                 self._retire(worker, "reload", now)
+        self._settle_slots(now)
+
+    def _wind_up(self, ending: Ending, now: float) -> None:
+        self._unload(())
+        self._steer_no_more()
+        for worker in self.workers.values():
+            if worker.stage not in STAYING and worker.stage is not Stage.LEAVING:
+                continue
+            if now < ending.accept_until and worker.accepts:
+                if not worker.lame:
+                    worker.lame = True
+                    self._actions.append(Tell(worker.id, ipc.LameDuck()))
+            else:
+                self._retire(worker, ending.reason, now)
+        if self.listening and not any(worker.accepts for worker in self.workers.values()):
+            self.listening = False
+            self._actions.append(StopListening())
+        if not self.workers:
+            self.finished = True
+            self._actions.append(Finish(ending.status))
 
     def _begin(self, now: float) -> None:
         """Start a generation of the newest code; one that was still coming is given up."""
+        if self.trial_until < math.inf:
+            self._commit(now)  # it has served so far, and what comes is newer still
         self._reload_asked = False
+        self._plan, self._asked = self._asked, Reload()
         self._reload_from = now + RELOAD_SPACING_S
         self._begun_at = now
         self.newest += 1
@@ -333,14 +308,77 @@ class Supervisor:
             self._note("info", "reloading", generation=self.newest)
         if self.templates:
             self.loaded.add(self.coming)
-            self.loading_until = now + self.start_timeout
+            self.loading_until = now + self.policy.start_timeout
             self._actions.append(Load(self.coming))
-        else:
-            self._populate(now)
 
-    def _populate(self, now: float) -> None:
-        for at in range(len(self.slots)):
-            self._spawn(at, self.coming, now)
+    def _fill(self, now: float) -> None:
+        """Workers for the slots that have none: of the coming generation as the surge allows."""
+        for at in self._empty_slots():
+            if now >= self.slots[at].not_before and self._can_fork(self.serving):
+                self._spawn(at, self.serving, now)
+        if not self.coming or self.loading_until < math.inf:
+            return
+        held = {worker.slot for worker in self.crew(self.coming)}
+        for at in self._active_slots():
+            surge = len(self.workers) - self.active
+            if at not in held and (not self._step_by_step or surge < self.policy.max_surge):
+                self._spawn(at, self.coming, now)
+
+    def _open(self, now: float) -> None:
+        """Go for the ready ones: of the coming generation all together, else one by one."""
+        crew = self.crew(self.coming) if self.coming else []
+        whole = {worker.slot for worker in crew}.issuperset(self._active_slots())
+        whole = whole or self._step_by_step
+        if not whole or any(worker.stage is Stage.BOOTING for worker in crew):
+            crew = []
+        for worker in [*crew, *self.crew(self.serving)]:
+            paused = worker.stage is Stage.PAUSED and self.trial_until == math.inf
+            if worker.stage is Stage.READY or paused:
+                self._go(worker, now)
+
+    def _judge(self, now: float) -> None:
+        """The coming generation: does all of it serve, and has it done so for long enough?"""
+        if not self.coming:
+            return
+        serving = {worker.slot for worker in self.crew(self.coming) if _serves(worker)}
+        older = self.crew(self.serving) if self.serving else []
+        if self._step_by_step:
+            for worker in older:
+                if worker.slot in serving:
+                    self._retire(worker, "reload", now)
+        if self.trial_until == math.inf:
+            if not serving.issuperset(self._active_slots()):
+                return
+            self._actions.append(Serving(self.coming, now - self._begun_at))
+            self.trial_until = now + (self.policy.probation if self.serving else 0.0)
+        if now >= self.trial_until:
+            if any(worker.stage is Stage.HUNG for worker in self.crew(self.coming)):
+                self.trial_until = now + ASK_S  # it is about to be given up, or answers again
+            else:
+                self._commit(now)
+                return
+        for worker in self.crew(self.serving):
+            if worker.stage is Stage.SERVING:
+                self._pause(worker, now)
+
+    def _commit(self, now: float) -> None:
+        """The coming generation stays."""
+        first = not self.serving
+        self.serving, self.coming = self.coming, 0
+        self.trial_until = math.inf
+        for slot in self.slots:
+            slot.failures, slot.not_before = 0, -math.inf
+        if not first:
+            self._actions.append(Outcome(self.serving))
+        plan, self._plan = self._plan, None
+        if plan and plan.policy:
+            self.policy = plan.policy
+        if plan and plan.slots:
+            self._scale(plan.slots, now)
+
+    @property
+    def _step_by_step(self) -> bool:
+        return bool(self.policy.max_surge and self.serving)
 
     def _can_fork(self, generation: int) -> bool:
         return not self.templates or generation in self.loaded
@@ -350,52 +388,15 @@ class Supervisor:
             self.loaded.remove(generation)
             self._actions.append(Unload(generation))
 
-    def _spawn(self, slot: int, generation: int, now: float) -> None:
-        id, self._next_id = self._next_id, self._next_id + 1
-        self.workers[id] = Worker(id, slot, generation, since=now, due=now + self.start_timeout)
-        self._actions.append(Spawn(id, slot, generation))
-
     def _empty_slots(self) -> list[int]:
-        """The slots that the serving generation has nobody in."""
+        """The slots that the serving generation has nobody in, and needs to."""
         if not self.serving:
             return []
-        held = {worker.slot for worker in self._crew(self.serving)}
-        return [at for at in range(len(self.slots)) if at not in held]
+        held = {worker.slot for worker in self.crew(self.serving)}
+        if self.coming:
+            held |= {worker.slot for worker in self.crew(self.coming) if _serves(worker)}
+        return [at for at in self._active_slots() if at not in held]
 
-    def _crew(self, generation: int) -> list[Worker]:
-        return [
-            worker
-            for worker in self.workers.values()
-            if worker.generation == generation and worker.stage in STAYING
-        ]
 
-    def _open(self, now: float) -> None:
-        """Go for the ready ones: of the coming generation all together, else one by one."""
-        crew = self._crew(self.coming) if self.coming else []
-        if any(worker.stage is Stage.BOOTING for worker in crew):
-            crew = []
-        for worker in [*crew, *self._crew(self.serving)]:
-            if worker.stage is Stage.READY:
-                worker.accepts = True
-                self._cue(worker.id, Cue.GO, now)
-                self._actions.append(Tell(worker.id, ipc.Go()))
-        if crew and all(worker.stage is Stage.SERVING for worker in crew):
-            self.serving, self.coming = self.coming, 0
-            self.slots = [Slot() for _ in self.slots]
-            self._actions.append(Serving(self.serving, now - self._begun_at))
-
-    def _retire(self, worker: Worker, reason: str, now: float) -> None:
-        within = self.ending.within_s if self.ending else self.shutdown_timeout
-        if worker.stage is Stage.BOOTING:
-            within = min(within, BOOTING_DRAIN_S)
-        due = now + within + GRACE_S
-        if worker.stage not in STAYING:
-            due = min(due, worker.due)  # what it has been given may only become less
-        self._cue(worker.id, Cue.RETIRE, now)
-        worker.due = due
-        self._actions.append(Tell(worker.id, ipc.Drain(reason, max(0.0, due - GRACE_S - now))))
-
-    def _note(
-        self, level: Level, text: str, worker: Worker | None = None, **fields: object
-    ) -> None:
-        self._actions.append(Note(level, text, worker.id if worker else None, fields))
+def _serves(worker: Worker) -> bool:
+    return worker.stage is Stage.SERVING

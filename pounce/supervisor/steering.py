@@ -13,9 +13,11 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Final
 
+WORKS: Final = sys.platform == "linux"
 SO_ATTACH_REUSEPORT_CBPF: Final = 51
 SO_DETACH_REUSEPORT_BPF: Final = 68
 
@@ -66,18 +68,21 @@ def attach(member: socket.socket, program: Sequence[Instruction]) -> None:
     member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, option)
 
 
+def steer(member: socket.socket, places: Sequence[int]) -> None:
+    """Lets the kernel choose among these places of the group of `member`; none: among all.
+
+    Raises:
+        OSError, ValueError: see attach() and choose_among().
+    """
+    if places:
+        attach(member, choose_among(places))
+    else:
+        detach(member)
+
+
 def detach(member: socket.socket) -> None:
     """Back to the kernel's hash over all members. Harmless when nothing is attached."""
     try:
         member.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
     except OSError:
         return
-
-
-def queue_depth(listener: socket.socket) -> int:
-    """Connections that wait in the queue of a TCP listener; 0 where the kernel does not say."""
-    try:
-        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
-    except OSError:
-        return 0
-    return int.from_bytes(info[24:28], "little") if len(info) >= 28 else 0

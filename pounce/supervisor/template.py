@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ from pounce.titles import set_title
 
 log = logging.getLogger("pounce")
 
+DESCRIPTORS_LIMIT: Final = 250  # the kernel lets 253 travel with one message (SCM_MAX_FD)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -56,10 +57,10 @@ class Template:
         load: imports the application; runs in the new process.
         run: runs in each worker.
         first: closes what is the master's alone; runs in the new process.
-        seat_only: in a worker, closes the listeners of other slots.
 
     Attributes:
         generation, pid: who it is.
+        loaded: it has said so.
         channel: readable when it has said something, or is gone.
     """
 
@@ -70,9 +71,9 @@ class Template:
         load: Load,
         run: Run,
         first: Callable[[], None],
-        seat_only: Callable[[int], None],
     ) -> None:
         self.generation = generation
+        self.loaded = False
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.setblocking(False)
         master = os.getpid()
@@ -88,7 +89,7 @@ class Template:
 
         try:
             self.pid = process.fork(
-                lambda: _Nursery(channel=theirs, load=load, run=run, seat_only=seat_only).main(),
+                lambda: _Nursery(channel=theirs, load=load, run=run).main(),
                 first=prepare,
             )
         except OSError:
@@ -97,14 +98,15 @@ class Template:
         finally:
             theirs.close()
 
-    def fork(self, worker: int, seat: ipc.Seat, control: socket.socket) -> None:
-        """Asks for a worker, whose end of the control channel is `control`; answered by Hello.
+    def fork(self, worker: int, seat: ipc.Seat) -> None:
+        """Asks for a worker, which gets duplicates of the seat's descriptors; answered by Hello.
 
         Raises:
             OSError: the template is gone, or does not listen.
         """
-        order = ipc.Fork(worker, seat.slot, seat.generation, seat.record, seat.listeners)
-        socket.send_fds(self.channel, [ipc.encode(order)], [control.fileno()])
+        order = ipc.Fork(worker, seat.slot, seat.generation, seat.record)
+        descriptors = [seat.control, seat.trace, *seat.listeners]
+        socket.send_fds(self.channel, [ipc.encode(order)], descriptors)
 
     def read(self) -> Iterator[ipc.FromTemplate]:
         """What it has said since the last time.
@@ -130,8 +132,8 @@ class Template:
         self.channel.close()
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill(self.pid)
+        """For one that is still importing, and so does not hear."""
+        process.send(self.pid, signal.SIGKILL)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +143,6 @@ class _Nursery:
     channel: socket.socket
     load: Load
     run: Run
-    seat_only: Callable[[int], None]
 
     def main(self) -> int:
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
@@ -158,7 +159,9 @@ class _Nursery:
         self._say(ipc.Loaded(_left_behind(sockets)))
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(self.channel, ipc.LINE_LIMIT, 1)
+                data, descriptors, _, _ = socket.recv_fds(
+                    self.channel, ipc.LINE_LIMIT, DESCRIPTORS_LIMIT
+                )
             except OSError:
                 return EXIT_OK
             if not data:
@@ -167,25 +170,26 @@ class _Nursery:
                 os.set_inheritable(descriptor, False)
             order = ipc.decode(data)
             if isinstance(order, ipc.Fork):
-                self._fork(loaded, order, descriptors[0])
+                self._fork(loaded, order, descriptors)
 
     def _say(self, message: ipc.FromTemplate) -> None:
         with contextlib.suppress(OSError):  # the master is gone, which the next read tells
             self.channel.send(ipc.encode(message))
 
-    def _fork(self, loaded: object, order: ipc.Fork, control: int) -> None:
+    def _fork(self, loaded: object, order: ipc.Fork, descriptors: Sequence[int]) -> None:
+        control, trace, *listeners = descriptors
         seat = ipc.Seat(
             slot=order.slot,
             generation=order.generation,
             record=order.record,
             control=control,
-            listeners=tuple(order.listeners),
+            listeners=tuple(listeners),
+            trace=trace,
         )
 
         def first() -> None:
             self.channel.close()
             set_title("worker", slot=order.slot, generation=order.generation)
-            self.seat_only(order.slot)
 
         # The middle process is only there to die: the worker's parent is then the master. Where no
         # worker comes of it, the master sees its channel end without a word.
@@ -199,7 +203,8 @@ class _Nursery:
                 finally:
                     os._exit(EXIT_OK)
             os.waitpid(middle, 0)
-        os.close(control)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _sockets() -> set[str]:

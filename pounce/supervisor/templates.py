@@ -35,15 +35,14 @@ class Templates:
 
     Args:
         tell: takes the events.
-
-    Attributes:
-        selector: to be set before the first load(): where their channels are watched.
+        selector: where their channels are watched.
     """
 
-    selector: selectors.BaseSelector
-
-    def __init__(self, tell: Callable[[orders.Event], None]) -> None:
+    def __init__(
+        self, tell: Callable[[orders.Event], None], selector: selectors.BaseSelector
+    ) -> None:
         self._tell = tell
+        self._selector = selector
         self._by_generation: dict[int, Template] = {}
 
     def of(self, generation: int) -> Template | None:
@@ -56,29 +55,28 @@ class Templates:
         preload: Preload,
         *,
         first: Callable[[], None],
-        seat_only: Callable[[int], None],
     ) -> None:
         """Starts a template; answered by Loaded or LoadFailed."""
         if not can_have_templates():
             self._tell(orders.Loaded(generation))
             return
         try:
-            template = Template(
-                generation, load=preload.load, run=preload.run, first=first, seat_only=seat_only
-            )
+            template = Template(generation, load=preload.load, run=preload.run, first=first)
         except OSError as error:
             self._tell(orders.LoadFailed(generation, EXIT_BOOT, str(error)))
             return
         self._by_generation[generation] = template
-        self.selector.register(
+        self._selector.register(
             template.channel, selectors.EVENT_READ, lambda: self._hear(template, preload)
         )
 
     def unload(self, generation: int) -> None:
         """Lets a template go; its workers stay."""
         if template := self._by_generation.pop(generation, None):
-            self.selector.unregister(template.channel)
+            self._selector.unregister(template.channel)
             template.close()
+            if not template.loaded:
+                template.kill()
 
     def close(self) -> None:
         """All channels, in the master at its end and in each process that it forks."""
@@ -91,6 +89,7 @@ class Templates:
             for message in template.read():
                 match message:
                     case ipc.Loaded(left_behind):
+                        template.loaded = True
                         if left_behind:
                             self._warn(left_behind, generation, preload)
                         self._tell(orders.Loaded(generation))

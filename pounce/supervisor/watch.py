@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -67,7 +68,7 @@ class Watcher:
         """End it and wait for that."""
         self.abandon()
         try:
-            process.kill(self.pid)
+            process.send(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass  # reaped already

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -13,9 +15,12 @@ from typing import Any, Final, Protocol
 
 log = logging.getLogger("pounce")
 
-# Out of descriptors: accepting pauses, since the listener stays readable and would spin the loop.
+# Out of descriptors, or of memory: accepting pauses, since the listener stays readable and would
+# spin the loop.
 EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 PAUSE: Final = 0.25  # seconds
+FEW: Final = "few descriptors are left"
+SPARE_MOST: Final = 64  # descriptors, or a sixteenth of the limit: not for connections
 SAY_EVERY: Final = 10.0  # seconds between two lines about it, while it lasts
 # From Python 3.13 on, closing a server removes its socket's file, which is the master's: new
 # clients would find nothing where other workers go on serving.
@@ -47,10 +52,43 @@ def make_acceptor(
     return ReaderAcceptor(loop, listeners, factory, backlog=backlog)
 
 
+class Room:
+    """Knows how near the process is to its limit of descriptors, by the lowest that is free.
+
+    Some are left to the application: one that cannot open a file would be of no use to a client
+    that was let in.
+
+    Args:
+        descriptor: an open one, to make duplicates of.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if limit == resource.RLIM_INFINITY:
+            limit = sys.maxsize
+        spare = min(SPARE_MOST, limit // 16, (limit - self._lowest()) // 2)
+        self._top = limit - spare
+
+    def left(self) -> bool:
+        """There is room for one more connection. Costs less than a microsecond."""
+        try:
+            return self._lowest() < self._top
+        except OSError:
+            return False
+
+    def _lowest(self) -> int:
+        lowest = os.dup(self._descriptor)
+        os.close(lowest)
+        return lowest
+
+
 class ServerAcceptor:
     """By loop.create_server(): uvloop accepts in C and makes the transport in the same callback.
 
-    On EMFILE libuv closes the excess with a spare descriptor, so it neither spins nor hangs.
+    On EMFILE libuv accepts and closes all who wait, with a spare descriptor. So the server is
+    closed before it comes to that: clients wait in the queue, which the caller's descriptor keeps.
+    libuv accepts one connection per turn of the loop and listener, so there is time for it.
     """
 
     def __init__(
@@ -66,24 +104,71 @@ class ServerAcceptor:
         self._factory = factory
         self._backlog = backlog
         self._servers: list[asyncio.AbstractServer] = []
+        self._room: Room | None = None
+        self._paused: asyncio.TimerHandle | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._said_at = -SAY_EVERY
 
     async def start(self) -> None:
-        for descriptor in self._listeners:
-            sock = socket.socket(fileno=os.dup(descriptor))
-            if sock.family == socket.AF_UNIX:
-                server: asyncio.AbstractServer = await self._loop.create_unix_server(
-                    self._factory, sock=sock, backlog=self._backlog, **KEEP_FILE
-                )
-            else:
-                server = await self._loop.create_server(
-                    self._factory, sock=sock, backlog=self._backlog
-                )
-            self._servers.append(server)
+        if self._listeners:
+            self._room = Room(self._listeners[0])
+        await self._open()
 
     async def stop(self) -> None:
+        if self._opening is not None:
+            await asyncio.wait([self._opening])  # it may end in another pause
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+        self._close()
+
+    async def _open(self) -> None:
+        for descriptor in self._listeners:
+            with contextlib.ExitStack() as unless_served:
+                sock = unless_served.enter_context(socket.socket(fileno=os.dup(descriptor)))
+                if sock.family == socket.AF_UNIX:
+                    server: asyncio.AbstractServer = await self._loop.create_unix_server(
+                        self._made, sock=sock, backlog=self._backlog, **KEEP_FILE
+                    )
+                else:
+                    server = await self._loop.create_server(
+                        self._made, sock=sock, backlog=self._backlog
+                    )
+                unless_served.pop_all()
+            self._servers.append(server)
+
+    def _close(self) -> None:
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    def _made(self) -> asyncio.Protocol:
+        """For a connection that was accepted. One that raises here would end the listening."""
+        if self._paused is None and self._room is not None and not self._room.left():
+            self._paused = self._loop.call_later(0.0, self._pause)
+        return self._factory()
+
+    def _pause(self) -> None:
+        self._close()
+        now = self._loop.time()
+        if now - self._said_at >= SAY_EVERY:
+            self._said_at = now
+            log.warning("cannot accept, pausing error=%s pause_s=%.2f", FEW, PAUSE)
+        self._paused = self._loop.call_later(PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._room is not None and not self._room.left():
+            self._paused = self._loop.call_later(PAUSE, self._go_on)
+        else:
+            self._paused = None
+            self._opening = self._loop.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        try:
+            await self._open()
+        except OSError as error:  # what was free is taken again
+            log.debug("cannot listen again yet error=%s", error)
+            self._pause()
 
 
 class ReaderAcceptor:

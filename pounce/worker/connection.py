@@ -7,24 +7,23 @@ when it saw no progress there.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-import sys
-import termios
 from asyncio import Task
 from enum import Enum
 from time import monotonic
 from typing import Final, cast
 
+from pounce.worker.cut import reset_when_closed
 from pounce.worker.http_stream import HttpStream
 from pounce.worker.proxy_header import ProxyHeaderError, parse
 from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSender, FileSource
 from pounce.worker.service import Service
+from pounce.worker.taken import progress, untaken
 from pounce.worker.wire import Receiver, RequestHead
 from pounce.worker.wire.h1 import Http1Wire
-from pounce.worker.wire.h1_states import Reading
+from pounce.worker.wire.h1_states import Reading, Writing
 
 log = logging.getLogger("pounce")
 
@@ -38,6 +37,7 @@ LINGER_LONGEST: Final = 30.0
 # An idle connection of a draining worker is kept for a request that is already on its way.
 DRAIN_LINGER: Final = 0.25
 PROXY_HEADER_TIMEOUT: Final = 5.0
+NOTHING_WRITTEN: Final = (Writing.IDLE, Writing.DUE)
 
 TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
@@ -114,9 +114,11 @@ class Connection(asyncio.Protocol):
         if not self._admitted:
             service.admit(-1)  # or those who hear 503 keep out those who would be served
             service.stats.rejected += 1
+            service.turned_away += 1
             transport.write(TOO_MANY)
             self._wire.reading = Reading.IGNORED
-            self.finish(linger=True)
+            # A flood of them must not hold the descriptors that the limit was to save.
+            self.finish(linger=service.turned_away <= service.turned_away_limit)
 
     def data_received(self, data: bytes) -> None:
         if self._preface is not None:
@@ -138,6 +140,8 @@ class Connection(asyncio.Protocol):
         service.stats.open -= 1
         if self._admitted:
             service.admit(-1)
+        else:
+            service.turned_away -= 1
         self._wire.lost(str(error) if error is not None else "connection closed")
         if self._file is not None:
             self._file.stop()
@@ -159,10 +163,11 @@ class Connection(asyncio.Protocol):
         stream = HttpStream(self._wire, head, self, service)
         if service.access is not None:
             stream.begun = monotonic()
+            stream.client = self.info.client_text
         # A task per request keeps context variables apart and makes current_task() right. A name
         # given saves making one up, which costs as much as a small header.
         service.running[stream] = Task(
-            stream.run(service.app, self.info.http_scope(head, service.trust)),
+            stream.run(service.app, self.info.http_scope(head, service.trust, stream)),
             loop=service.loop,
             name="request",
         )
@@ -196,12 +201,21 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def abort(self) -> None:
+        self._deny_the_end()
         self._transport.abort()
 
     def cut(self, reason: str) -> None:
         """Ends it now, whatever is under way; its application hears of it before anything else."""
+        self._deny_the_end()
         self._wire.lost(reason)
         self._transport.abort()
+
+    def _deny_the_end(self) -> None:
+        """Where a FIN would properly end a response that is not written whole: RST instead."""
+        closing = self._lingering or self._transport.is_closing()
+        unsent = closing and self._transport.get_write_buffer_size()
+        if unsent or self._wire.writing is Writing.UNTIL_CLOSE:
+            reset_when_closed(self._transport)
 
     # What the stream calls.
 
@@ -256,9 +270,9 @@ class Connection(asyncio.Protocol):
         """What is waited for, and what changes when the peer gets on with it."""
         wire = self._wire
         if self._file is not None:
-            return Waiting.READER, (self._file.sent, self._untaken())
+            return Waiting.READER, progress(self._transport, self._file.sent)
         if size := self._transport.get_write_buffer_size():
-            return Waiting.READER, (size, self._untaken())
+            return Waiting.READER, progress(self._transport, size)
         if self._lingering:
             return Waiting.CLOSE, wire.body_bytes
         if self._preface is not None:
@@ -269,22 +283,11 @@ class Connection(asyncio.Protocol):
             return Waiting.HEAD, wire.requests
         if wire.awaits_body:
             return Waiting.BODY, wire.body_bytes
+        # A slow stream may fit into the kernel's buffer for hours after its reader stopped, or was
+        # cut off from the network, which the kernel alone finds out after a quarter of an hour.
+        if wire.writing not in NOTHING_WRITTEN and untaken(self._transport):
+            return Waiting.READER, progress(self._transport, 0)
         return Waiting.APP, None
-
-    def _untaken(self) -> int:
-        """Bytes that the kernel has of us and the peer has not.
-
-        They get fewer with all that a slow peer reads; the kernel asks us for more only once a good
-        part of its own buffer, megabytes perhaps, is free again.
-        """
-        sock = self._transport.get_extra_info("socket")
-        if sock is None:  # not over a socket
-            return 0
-        try:
-            found = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-        except OSError:  # nothing that this system tells of sockets
-            return 0
-        return int.from_bytes(found, sys.byteorder)
 
     def _limit(self, waiting: Waiting) -> float:
         timeouts = self._service.timeouts
@@ -296,11 +299,11 @@ class Connection(asyncio.Protocol):
             case Waiting.BODY:
                 return timeouts.body_timeout
             case Waiting.NEXT:
-                return DRAIN_LINGER if self._wire.draining else timeouts.keep_alive_timeout
+                return DRAIN_LINGER if self._service.leaving else timeouts.keep_alive_timeout
             case Waiting.READER:
                 return timeouts.write_timeout
             case Waiting.CLOSE:
-                return DRAIN_LINGER if self._wire.draining else LINGER_TIMEOUT
+                return DRAIN_LINGER if self._service.leaving else LINGER_TIMEOUT
             case Waiting.PROXY_HEADER:
                 return PROXY_HEADER_TIMEOUT
             case Waiting.APP:
@@ -378,4 +381,5 @@ def _connection_info(transport: asyncio.Transport, service: Service) -> Connecti
         trusted=service.trust.includes(client[0] if client else None),
         root_path=service.root_path,
         state=service.state,
+        extensions=service.extensions,
     )

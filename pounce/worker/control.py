@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from pounce import ipc
 
 log = logging.getLogger("pounce")
+
+DESCRIPTORS_LIMIT: Final = 250  # the kernel lets 253 travel with one message (SCM_MAX_FD)
 
 
 class Control:
@@ -17,7 +21,8 @@ class Control:
 
     Args:
         descriptor: the worker's end, a stream socket; it is this object's from now on.
-        heard: called with each message from the master, once listening.
+        heard: called with each message from the master, once listening, and the descriptors that
+            came with it, which are the caller's then.
         master_gone: called once at end of file: the master has died.
     """
 
@@ -25,7 +30,7 @@ class Control:
         self,
         descriptor: int,
         *,
-        heard: Callable[[ipc.Message], None],
+        heard: Callable[[ipc.Message, Sequence[int]], None],
         master_gone: Callable[[], None],
     ) -> None:
         self._socket = socket.socket(fileno=descriptor)
@@ -69,11 +74,13 @@ class Control:
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(65536)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 65536, DESCRIPTORS_LIMIT)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, descriptors = b"", []
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         if not data:
             assert self._loop is not None
             self._loop.remove_reader(self._socket.fileno())
@@ -85,4 +92,8 @@ class Control:
             except ValueError as error:
                 log.warning("message from the master ignored: %s", error)
                 continue
-            self._heard(message)
+            # Those that came with several messages belong to the one that needs some.
+            taken = isinstance(message, ipc.Adopt)
+            self._heard(message, descriptors if taken else ())
+            if taken:
+                descriptors = []

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from pounce.asgi import App, Header, Headers, Message, Scope
+from pounce.asgi import App, Headers, Message, Scope
 from pounce.worker.sendfile import FileSource, open_descriptor, open_path
 from pounce.worker.service import Peer, Service
 from pounce.worker.wire import RequestHead, ResponseError, Wire
@@ -67,7 +67,8 @@ class HttpStream:
     """The `Receiver` of one request, and its application's receive() and send().
 
     Attributes:
-        status: of the response, 0 before there is one.
+        client, begun: who asked and when, as access_log.Response; set only where there is a log.
+        status: of the response, or of what the peer was answered with instead; 0 before that.
         sent: body bytes of the response handed to the wire.
     """
 
@@ -84,10 +85,14 @@ class HttpStream:
         "_trailers",
         "_wire",
         "begun",
+        "client",
         "head",
         "sent",
         "status",
     )
+
+    begun: float
+    client: str
 
     def __init__(self, wire: Wire, head: RequestHead, peer: Peer, service: Service) -> None:
         self._wire = wire
@@ -100,7 +105,6 @@ class HttpStream:
         self._changed: asyncio.Event | None = None
         self.head = head
         self._sends = 0
-        self.begun = 0.0
         self.status = 0
         self.sent = 0
 
@@ -121,8 +125,12 @@ class HttpStream:
         self._left = True
         self._wake()
 
-    def gone(self, reason: str) -> None:
+    def gone(self, reason: str, status: int = 0) -> None:
         if self._stage is not _DONE:
+            if self._stage is _START or self._stage is _HELD:  # what send() was told is not out
+                self.status = status
+                if status:
+                    log.debug("request refused status=%d reason=%s", status, reason)
             self._stage = _GONE
             self._response_over()
         self._wake()
@@ -171,7 +179,7 @@ class HttpStream:
             self.status = message["status"]
             headers = message.get("headers", ())
             self._headers: Headers = headers if type(headers) is list else list(headers)
-            self._trailers: list[Header] | None = [] if message.get("trailers") else None
+            self._trailers: bool = message.get("trailers", False)
             self._stage = _HELD
         elif kind == "http.response.body":
             if self._stage is not _HELD and self._stage is not _BODY:
@@ -180,7 +188,7 @@ class HttpStream:
             if type(body) is not bytes:
                 body = _copied(body)
             more = message.get("more_body", False)
-            end = not more and self._trailers is None
+            end = not more and not self._trailers
             if self._stage is _HELD:
                 self._wire.send_head(self.head.stream, self.status, self._headers, body, end=end)
             else:
@@ -191,7 +199,7 @@ class HttpStream:
                 service = self._service
                 service.stats.requests += 1
                 if service.access is not None:
-                    service.access.add(self, self._peer.info.client_text)
+                    service.access.add(self)
                 if self._changed is not None:  # somebody in receive() waits for the end
                     self._changed.set()
             else:
@@ -210,10 +218,9 @@ class HttpStream:
             links = [(b"link", bytes(link)) for link in message["links"]]
             self._wire.inform(stream, 103, links)
         elif kind == "http.response.trailers":
-            assert self._trailers is not None  # or this stage would not be
-            self._trailers.extend(message.get("headers", ()))
-            if not message.get("more_trailers", False):
-                self._wire.send_trailers(stream, self._trailers)
+            end = not message.get("more_trailers", False)
+            self._wire.send_trailers(stream, message.get("headers", ()), end=end)
+            if end:
                 self._stage = _DONE
                 self._response_over()
         elif kind == "http.response.pathsend":
@@ -225,7 +232,7 @@ class HttpStream:
     async def _send_file(self, source: FileSource, *, more: bool) -> None:
         """Head first, then the file: by the kernel where the wire allows it, else in pieces."""
         with source:
-            end = not more and self._trailers is None
+            end = not more and not self._trailers
             if self._stage is _HELD:
                 headers = list(self._headers)
                 if end and not any(name.lower() == b"content-length" for name, _ in headers):
@@ -313,7 +320,7 @@ class HttpStream:
         """Written whole, or never to be: send() does the same in place for most responses."""
         self._service.stats.requests += 1
         if self._service.access is not None:
-            self._service.access.add(self, self._peer.info.client_text)
+            self._service.access.add(self)
         self._wake()
 
     async def _give_way(self) -> None:

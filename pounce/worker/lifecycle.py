@@ -20,6 +20,7 @@ class Stage(Enum):
     STARTING = "importing and starting the application"
     READY = "waiting for the master's go"
     SERVING = "accepting connections"
+    PAUSED = "accepting nothing for now"
     DRAINING = "finishing what is open"
     CUTTING = "waiting for cancelled applications"
     STOPPING = "running lifespan shutdown"
@@ -31,6 +32,7 @@ class Cue(Enum):
 
     STARTED = "lifespan startup is complete"
     GO = "the master says go"
+    PAUSE = "the master says wait"
     DRAIN = "no more connections: the master says so, or is gone, or SIGTERM"
     EMPTY = "nothing is open any more"
     OVERDUE = "the time of this stage is over"
@@ -42,6 +44,7 @@ class Do(Enum):
 
     SAY_READY = "say Ready"
     ACCEPT = "accept connections and say Accepting"
+    PAUSE = "stop accepting for now"
     CLOSE_DOOR = "stop accepting, tell every connection, say Draining"
     CUT = "abort connections, cancel their applications"
     SHUT_DOWN = "run lifespan shutdown"
@@ -54,7 +57,10 @@ NEXT: Final[Mapping[tuple[Stage, Cue], tuple[Stage, tuple[Do, ...]]]] = {
     (Stage.STARTING, Cue.DRAIN): (Stage.STARTING, ()),
     (Stage.READY, Cue.GO): (Stage.SERVING, (Do.ACCEPT,)),
     (Stage.READY, Cue.DRAIN): (Stage.STOPPING, (Do.SHUT_DOWN,)),
+    (Stage.SERVING, Cue.PAUSE): (Stage.PAUSED, (Do.PAUSE,)),
     (Stage.SERVING, Cue.DRAIN): (Stage.DRAINING, (Do.CLOSE_DOOR,)),
+    (Stage.PAUSED, Cue.GO): (Stage.SERVING, (Do.ACCEPT,)),
+    (Stage.PAUSED, Cue.DRAIN): (Stage.DRAINING, (Do.CLOSE_DOOR,)),
     (Stage.DRAINING, Cue.DRAIN): (Stage.DRAINING, ()),  # a second one may shorten the time
     (Stage.DRAINING, Cue.EMPTY): (Stage.STOPPING, (Do.SHUT_DOWN,)),
     (Stage.DRAINING, Cue.OVERDUE): (Stage.CUTTING, (Do.CUT,)),
@@ -68,6 +74,12 @@ NEXT: Final[Mapping[tuple[Stage, Cue], tuple[Stage, tuple[Do, ...]]]] = {
     (Stage.ENDED, Cue.DRAIN): (Stage.ENDED, ()),
     (Stage.ENDED, Cue.EMPTY): (Stage.ENDED, ()),
     (Stage.ENDED, Cue.STOPPED): (Stage.ENDED, ()),
+    # On its way when the worker began to go by itself.
+    **{
+        (stage, cue): (stage, ())
+        for stage in (Stage.DRAINING, Stage.CUTTING, Stage.STOPPING, Stage.ENDED)
+        for cue in (Cue.GO, Cue.PAUSE)
+    },
 }  # a missing pair changes nothing and is a bug of the caller: LifecycleError
 
 

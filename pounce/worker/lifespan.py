@@ -77,6 +77,11 @@ class Lifespan:
             log.error("lifespan shutdown failed: %s", self._failure.partition("\0")[0])
         await asyncio.wait([self._task], timeout=1.0)
 
+    @property
+    def stopping(self) -> bool:
+        """The application was told to stop and has not said that it has."""
+        return self._stage is Stage.STOPPING
+
     async def _run(self) -> None:
         scope = {
             "type": "lifespan",

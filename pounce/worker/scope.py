@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from pounce.asgi import SPEC_VERSION, Header, Scope
@@ -34,6 +34,12 @@ PERCENT: Final = 37  # "%"; an int is found faster than a byte string
 HOST_PORT: Final = re.compile(r"([0-9.]+):([0-9]{1,5})")
 
 
+class Named(Protocol):
+    """Whose access line names its client: an HttpStream."""
+
+    client: str
+
+
 class ConnectionInfo:
     """What every scope of one connection has in common.
 
@@ -44,7 +50,16 @@ class ConnectionInfo:
         trusted: the peer is a proxy whose word about the client counts.
     """
 
-    __slots__ = ("_root_path", "_state", "_template", "client", "client_text", "scheme", "trusted")
+    __slots__ = (
+        "_extensions",
+        "_root_path",
+        "_state",
+        "_template",
+        "client",
+        "client_text",
+        "scheme",
+        "trusted",
+    )
 
     def __init__(
         self,
@@ -55,17 +70,19 @@ class ConnectionInfo:
         trusted: bool,
         root_path: str,
         state: dict[str, Any],
+        extensions: dict[str, Any] = EXTENSIONS,
     ) -> None:
         self.scheme = scheme
         self.trusted = trusted
         self._root_path = root_path
         self._state = state
+        self._extensions = extensions
         self.set_addresses(client, server)
 
     def set_addresses(self, client: Address | None, server: tuple[str, int | None] | None) -> None:
         """Both ends: host and port, or None and the path of a unix socket."""
         self.client = client
-        self.client_text = f"{client[0]}:{client[1]}" if client else "-"
+        self.client_text = text_of(client)
         # Copying a scope and setting what differs costs two thirds of writing it out.
         self._template: dict[str, Any] = {
             "type": "http",
@@ -81,11 +98,17 @@ class ConnectionInfo:
             "client": client,
             "server": server,
             "state": self._state,
-            "extensions": EXTENSIONS,
+            "extensions": self._extensions,
         }
 
-    def http_scope(self, head: RequestHead, trust: Trust) -> Scope:
-        """The scope of type "http" for one request."""
+    def http_scope(self, head: RequestHead, trust: Trust, named: Named | None = None) -> Scope:
+        """The scope of type "http" for one request.
+
+        Args:
+            trust: whose word about the client counts.
+            named: gets the client's name too where a proxy says it. Not by way of the scope: to
+                look into each for the few in which it is another would cost every request.
+        """
         _, method, target, version, headers, _, forwarded, _ = head
         scope = self._template.copy()
         raw_path, _, query = target.partition(b"?")
@@ -103,12 +126,13 @@ class ConnectionInfo:
         scope["raw_path"] = raw_path
         scope["query_string"] = query
         if forwarded and self.trusted:
-            scope["scheme"], scope["client"], headers = trust.apply(
-                headers, self.scheme, self.client
-            )
+            scope["scheme"], client, headers = trust.apply(headers, self.scheme, self.client)
+            scope["client"] = client
+            if named is not None:
+                named.client = text_of(client)
         scope["headers"] = headers
         scope["state"] = self._state.copy()
-        scope["extensions"] = EXTENSIONS.copy()
+        scope["extensions"] = self._extensions.copy()
         return scope
 
 
@@ -194,6 +218,11 @@ class Trust:
         if authority and HOST.fullmatch(authority):  # as strict as with a Host of the client's own
             headers = with_host(headers, authority)
         return scheme, client, headers
+
+
+def text_of(client: Address | None) -> str:
+    """Host and port as the access log shows them; "-" for None."""
+    return f"{client[0]}:{client[1]}" if client else "-"
 
 
 def parse_address(text: str) -> Address | None:

@@ -7,7 +7,9 @@ else; a duplicate of the descriptor may be, which is what this does.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final
@@ -16,6 +18,9 @@ from pounce.worker.wire import ResponseError
 
 PIECE: Final = 64 * 1024  # bytes, where the file must be read and written instead
 AT_ONCE: Final = 1024 * 1024  # bytes per sendfile call: the loop gets its turn in between
+# What sendfile(2) says where it cannot: a file system or a socket without it, a sandbox (nginx and
+# asyncio then read and write too).
+NO_SENDFILE: Final = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
 
 
 class FileSource:
@@ -59,13 +64,18 @@ def open_path(path: object) -> FileSource:
     """All of the file at an absolute path (ASGI http.response.pathsend).
 
     Raises:
-        ResponseError: the path is not absolute.
+        ResponseError: the path is not absolute, or no regular file: a pipe has no length, and
+            without O_NONBLOCK its opening would wait for a writer, and the whole worker with it.
         OSError: it cannot be opened.
     """
     if not isinstance(path, str | os.PathLike) or not os.path.isabs(path):
         raise ResponseError(f"path is {path!r}; pathsend takes an absolute path")
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    return FileSource(descriptor, 0, os.fstat(descriptor).st_size, owned=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise ResponseError(f"path is {path!r}, which is no regular file")
+    return FileSource(descriptor, 0, found.st_size, owned=True)
 
 
 def open_descriptor(file: Any, offset: int | None, count: int | None) -> FileSource:
@@ -95,6 +105,7 @@ class FileSender:
         self._loop = loop
         self._source = source
         self._stopped = False
+        self._by_kernel = True
         self._wait: asyncio.Future[None] | None = None
         self.sent = 0
 
@@ -109,9 +120,8 @@ class FileSender:
         out = os.dup(socket_fd)
         try:
             while self.sent < source.size and not self._stopped:
-                count = min(source.size - self.sent, AT_ONCE)
                 try:
-                    sent = os.sendfile(out, source.descriptor, source.offset + self.sent, count)
+                    sent = self._send_some(out, source.offset + self.sent, source.size - self.sent)
                 except BlockingIOError:
                     await self._until_writable(out)
                     continue
@@ -121,6 +131,19 @@ class FileSender:
                 await asyncio.sleep(0)
         finally:
             os.close(out)
+
+    def _send_some(self, out: int, at: int, left: int) -> int:
+        """How many bytes the socket took; 0 at the end of the file."""
+        descriptor = self._source.descriptor
+        if self._by_kernel:
+            try:
+                return os.sendfile(out, descriptor, at, min(left, AT_ONCE))
+            except OSError as error:
+                if self.sent or error.errno not in NO_SENDFILE:
+                    raise
+                self._by_kernel = False
+        piece = os.pread(descriptor, min(left, PIECE), at)
+        return os.write(out, piece) if piece else 0
 
     def stop(self) -> None:
         """The connection is gone. Its duplicate would keep the socket open, and wait for ever."""

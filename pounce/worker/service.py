@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pounce.access_log import AccessLog
 from pounce.asgi import App
-from pounce.worker.scope import ConnectionInfo, Trust
+from pounce.worker.drain_notice import DrainNotice
+from pounce.worker.scope import EXTENSIONS, ConnectionInfo, Trust
 from pounce.worker.stats import Stats
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
@@ -27,6 +28,9 @@ log = logging.getLogger("pounce")
 FLUSH_DELAY: Final = 0.05  # seconds
 RETRY_DELAY: Final = 0.25  # seconds, when the log's reader does not keep up
 SAY_EVERY: Final = 10.0  # seconds between two lines about access lines that nobody took
+# Clients that heard 503 and are left to read it do not count for max_connections; so many of them,
+# or a quarter of that limit, may linger in one worker.
+TURNED_AWAY_LIMIT: Final = 16
 
 
 class Peer(Protocol):
@@ -73,7 +77,12 @@ class Service:
             tasks weakly; one that waits for something only it knows would vanish.
         connections: all that are open.
         draining: no connection shall outlive its present request.
+        leaving: nothing is accepted any more, and who is idle is not waited for.
+        notice: tells applications of the drain.
+        extensions: of every scope.
         admit: counts one more connection, or one less; False when that is one too many.
+        turned_away: of `connections`, those that were one too many and are not gone yet.
+        turned_away_limit: past so many, who is told 503 is not waited for.
     """
 
     __slots__ = (
@@ -86,7 +95,10 @@ class Service:
         "clock",
         "connections",
         "draining",
+        "extensions",
+        "leaving",
         "loop",
+        "notice",
         "proxy_protocol",
         "reader",
         "root_path",
@@ -96,6 +108,8 @@ class Service:
         "stats",
         "timeouts",
         "trust",
+        "turned_away",
+        "turned_away_limit",
     )
 
     def __init__(
@@ -109,6 +123,7 @@ class Service:
         trust: Trust,
         access: AccessLog | None = None,
         admit: Callable[[int], bool] = lambda change: True,
+        turned_away_limit: int = TURNED_AWAY_LIMIT,
         proxy_protocol: bool = False,
         root_path: str = "",
         state: dict[str, Any] | None = None,
@@ -121,6 +136,8 @@ class Service:
         self.trust = trust
         self.access = access
         self.admit = admit
+        self.turned_away = 0
+        self.turned_away_limit = turned_away_limit
         self.proxy_protocol = proxy_protocol
         self.root_path = root_path
         self.state = {} if state is None else state
@@ -128,7 +145,10 @@ class Service:
         self.stats = Stats()
         self.connections: set[Connection] = set()
         self.running: dict[HttpStream, asyncio.Task[None]] = {}
+        self.notice = DrainNotice()
+        self.extensions = {**EXTENSIONS, "pounce.drain": self.notice}
         self.draining = False
+        self.leaving = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._dropped = 0
         self._said_at = -SAY_EVERY

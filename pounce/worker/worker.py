@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import Coroutine, Sequence
@@ -18,21 +19,24 @@ from typing import Any, Final
 from pounce import ipc
 from pounce import log as logs
 from pounce.errors import EXIT_OK, LifespanError, LoadError
-from pounce.worker.acceptor import Acceptor
 from pounce.worker.control import Control
+from pounce.worker.door import Door
 from pounce.worker.lifecycle import Cue, Do, Lifecycle, LifecycleError, Stage
 from pounce.worker.lifespan import Lifespan
 from pounce.worker.service import Service, Timeouts
 
 log = logging.getLogger("pounce")
 
-TICK: Final = 1.0  # seconds between two sweeps, heartbeats and Date values
+TICK: Final = 1.0  # seconds between two sweeps and Date values
+BUSY_BEAT: Final = 0.25  # seconds between two heartbeats while requests come
+IDLE_BEAT: Final = 1.0
 DRAIN_TICK: Final = 0.05
 # The master is gone: nobody replaces us, and the next master wants the port.
 ORPHAN_TIMEOUT: Final = 0.5
 # Lifespan shutdown gets this long even when the drain used its time up.
 SHUTDOWN_GRACE: Final = 0.5
 SECOND_SIGNAL_TIMEOUT: Final = 1.0
+PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Worker:
@@ -43,10 +47,11 @@ class Worker:
         self._control = Control(seat.control, heard=self._hear, master_gone=self._orphaned)
         self._lifecycle = Lifecycle(shutdown_grace=SHUTDOWN_GRACE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cut = 0
+        self._stopping_since = 0.0
         self._term_seen = False
+        self._done = 0, 0
 
     def fail(self, error: LoadError | LifespanError) -> int:
         """Tells the master why there will be no Ready; the exit status."""
@@ -58,7 +63,7 @@ class Worker:
         self,
         service: Service,
         lifespan: Lifespan,
-        acceptor: Acceptor,
+        door: Door,
         *,
         date: bool,
         shutdown_timeout: float,
@@ -66,7 +71,7 @@ class Worker:
         """From lifespan startup to lifespan shutdown; the exit status."""
         self._service = service
         self._lifespan = lifespan
-        self._acceptor = acceptor
+        self._door = door
         self._date = date
         self._shutdown_timeout = shutdown_timeout
         self._loop = loop = service.loop
@@ -86,18 +91,27 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
-        self._swept_at = self._beaten_at = loop.time()
+        self._swept_at = loop.time()
         self._tick()
+        self._beat()
         self._cue(Cue.STARTED)
         await self._over
         return EXIT_OK
 
     # What comes in.
 
-    def _hear(self, message: ipc.Message) -> None:
+    def _hear(self, message: ipc.Message, descriptors: Sequence[int]) -> None:
         match message:
             case ipc.Go():
                 self._cue(Cue.GO)
+            case ipc.Pause():
+                self._cue(Cue.PAUSE)
+            case ipc.LameDuck():
+                self._last_answers()
+            case ipc.Adopt(slot):
+                self._spawn(self._adopt(slot, descriptors))
+            case ipc.Release(slot):
+                self._spawn(self._door.release(slot))
             case ipc.Drain(reason, within_s):
                 self._drain(reason, within_s)
             case ipc.ReopenLogs():
@@ -116,6 +130,7 @@ class Worker:
         self._drain("exit", within_s)
 
     def _drain(self, reason: str, within_s: float) -> None:
+        self._service.notice.begin(reason, within_s)
         self._perform(self._lifecycle.drain(reason, within_s, self._loop.time()))
 
     def _cue(self, cue: Cue) -> None:
@@ -132,7 +147,9 @@ class Worker:
                 case Do.SAY_READY:
                     self._control.say(ipc.Ready())
                 case Do.ACCEPT:
-                    self._accepting = self._spawn(self._accept())
+                    self._spawn(self._accept())
+                case Do.PAUSE:
+                    self._spawn(self._door.pause())
                 case Do.CLOSE_DOOR:
                     self._spawn(self._close_door())
                 case Do.CUT:
@@ -150,7 +167,7 @@ class Worker:
 
     async def _accept(self) -> None:
         try:
-            await self._acceptor.start()
+            await self._door.open()
         except OSError as error:
             log.error("cannot listen, giving up error=%s", error)
             self._drain("exit", 0.0)
@@ -158,16 +175,26 @@ class Worker:
             self._control.say(ipc.Accepting())
 
     async def _close_door(self) -> None:
-        if self._accepting is not None:
-            await self._accepting  # or it would open what is closed here
-        await self._acceptor.stop()
+        order = self._lifecycle.order
+        await self._door.shut(for_good=order is not None and order.reason == "scale")
         service = self._service
-        service.draining = True
-        for connection in service.connections:
-            connection.drain()
+        service.leaving = True
+        self._last_answers()
         self._control.say(ipc.Draining(http=len(service.connections), websockets=0))
         self._interval = DRAIN_TICK
         self._tick()
+
+    async def _adopt(self, slot: int, descriptors: Sequence[int]) -> None:
+        try:
+            await self._door.adopt(slot, descriptors)
+        except OSError as error:
+            log.warning("cannot look after slot=%d error=%s", slot, error)
+
+    def _last_answers(self) -> None:
+        """Every answer from now on is its connection's last."""
+        self._service.draining = True
+        for connection in self._service.connections:
+            connection.drain()
 
     def _cut_off(self) -> None:
         service = self._service
@@ -185,10 +212,16 @@ class Worker:
             task.cancel()
 
     async def _shut_down(self) -> None:
+        self._stopping_since = self._loop.time()
         await self._lifespan.stop()
         self._cue(Cue.STOPPED)
 
     def _exit(self) -> None:
+        if self._lifespan.stopping:
+            log.warning(
+                "lifespan shutdown was not over in time, leaving without its end had_s=%.1f",
+                self._loop.time() - self._stopping_since,
+            )
         self._service.flush_access()
         self._control.say_last(ipc.Drained(cut=self._cut))
         if not self._over.done():
@@ -200,10 +233,32 @@ class Worker:
             with contextlib.suppress(OSError):
                 self._service.access.writer.reopen()
 
-    # Once a second.
+    # As time passes.
+
+    def _beat(self) -> None:
+        """The heartbeat: more often while there is work, when a stall would be noticed."""
+        if self._lifecycle.stage is Stage.ENDED:
+            return
+        service = self._service
+        stats = service.stats
+        done = stats.connections, stats.requests
+        busy = done != self._done or bool(service.running)
+        self._done = done
+        next_s = BUSY_BEAT if busy else IDLE_BEAT
+        self._loop.call_later(next_s, self._beat)
+        self._control.say(
+            ipc.Heartbeat(
+                next_s,
+                stats.open,
+                stats.connections,
+                stats.requests,
+                len(service.running),
+                resident_memory(),
+            )
+        )
 
     def _tick(self) -> None:
-        """Date, deadlines of connections and of the stage, heartbeat."""
+        """Date, deadlines of connections and of the stage."""
         now = self._loop.time()
         service = self._service
         stage = self._lifecycle.stage
@@ -220,13 +275,16 @@ class Worker:
         service.clock.now += min(now - self._swept_at, 2 * self._interval)
         self._swept_at = now
         for connection in list(service.connections):
-            connection.sweep(service.clock.now)
-        if now - self._beaten_at >= TICK:
-            self._beaten_at = now
-            stats = service.stats
-            self._control.say(
-                ipc.Heartbeat(stats.connections, stats.requests, len(service.running))
-            )
+            try:
+                connection.sweep(service.clock.now)
+            except Exception:  # a bug of ours with one peer must not become everybody's
+                log.exception(
+                    "deadlines of a connection cannot be looked at, cutting it client=%s",
+                    connection.info.client_text,
+                )
+                service.connections.discard(connection)
+                with contextlib.suppress(Exception):
+                    connection.cut("a bug of the server")
         if stage in (Stage.DRAINING, Stage.CUTTING) and not (
             service.connections or service.running
         ):
@@ -237,8 +295,21 @@ class Worker:
                 self._cue(Cue.OVERDUE)
 
 
+def resident_memory() -> int:
+    """Bytes of this process in memory, what it shares included; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * PAGE_SIZE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def sweep_interval(timeouts: Timeouts) -> float:
-    """Seconds between two sweeps: no timeout is late by more than a quarter of the shortest one."""
+    """Seconds between two sweeps: a quarter of the shortest timeout, and one at most.
+
+    A connection is seen to wait by the first sweep after it begins to, and given up by the first
+    one after its limit. So it is up to two sweeps late: half the shortest timeout, or two seconds.
+    """
     enabled = [
         value
         for value in (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pounce.supervisor.runner import WorkerEntry
+from pounce.supervisor.children import WorkerEntry
 from tests.support.master import Master, Start
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from pounce.supervisor.process import Ended, decode, fork, kill, reap
+from pounce.supervisor.process import Ended, decode, fork, reap, send
 
 
 def nothing() -> None:
@@ -163,5 +163,5 @@ def test_a_killed_child_is_gone() -> None:
         return 0
 
     pid = fork(main, first=nothing)
-    kill(pid)
+    send(pid, signal.SIGKILL)
     assert decode(*os.waitpid(pid, 0)).signal == "SIGKILL"

@@ -17,6 +17,8 @@ from pounce.addresses import TcpAddress
 from pounce.errors import EXIT_BOOT, EXIT_LOAD
 from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
+from pounce.supervisor.children import Plan
+from pounce.supervisor.crew import Policy
 from pounce.supervisor.runner import Runner
 from tests.support.master import PATIENCE, Start, Talk, good, started
 
@@ -222,9 +224,26 @@ def test_a_reload_without_room_for_more_workers_fails_and_the_old_ones_serve_on(
     master = start(good, slots=2, records=3)
     master.wait_for("serving on")
     master.tell(signal.SIGHUP)
-    master.wait_for("worker cannot be forked: 3 workers are there")
+    master.wait_for("worker cannot be forked: 2 workers are there")
     master.wait_for("reload failed, the old code serves on")
     assert master.stop() == 0
+
+
+def test_a_reload_leaves_room_for_the_successor_of_a_worker_that_dies(start: Start) -> None:
+    master = start(deaf, slots=1, records=3)
+    master.wait_for("serving on")
+    master.tell(signal.SIGHUP)
+    master.wait_for("serving on", times=2)
+    master.tell(signal.SIGHUP)  # a third worker would have room
+    master.wait_for("reload failed, the old code serves on")
+    os.kill(master.pids_of("generation=2")[0], signal.SIGKILL)
+    master.wait_for("warning worker died")
+    assert master.wait_for("forked a worker", times=3).endswith("generation=2")
+    assert not master.find("keep dying")
+    for text in ("info stopping", "hurrying", "a third time"):
+        master.tell(signal.SIGTERM)
+        master.wait_for(text)
+    assert master.end() == 0
 
 
 # Stop
@@ -307,14 +326,9 @@ def test_the_process_is_as_before_when_the_runner_has_ended() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)]
     descriptors = os.listdir("/dev/fd")
     listeners = open_listeners([TcpAddress("127.0.0.1", 0)], slots=1, backlog=1)
-    status = Runner(
-        lambda _: 1,
-        listeners=listeners,
-        slots=1,
-        scoreboard=Scoreboard(4),
-        start_timeout=PATIENCE,
-        shutdown_timeout=PATIENCE,
-    ).run()
+    policy = Policy(start_timeout=PATIENCE, shutdown_timeout=PATIENCE)
+    plan = Plan(lambda _: 1, preload=None, policy=policy, slots=1)
+    status = Runner(plan, listeners=listeners, scoreboard=Scoreboard(4)).run()
     assert status == EXIT_BOOT
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)] == handlers
     assert signal.set_wakeup_fd(-1) == -1

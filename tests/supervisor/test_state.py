@@ -6,7 +6,7 @@ import pytest
 
 from pounce import ipc
 from pounce.errors import EXIT_BOOT, EXIT_LIFESPAN, EXIT_LOAD
-from pounce.supervisor.crew import GRACE_S, RELOAD_SPACING_S
+from pounce.supervisor.crew import GRACE_S, RELOAD_SPACING_S, Policy
 from pounce.supervisor.orders import (
     Exited,
     HungUp,
@@ -27,14 +27,17 @@ SHUTDOWN_TIMEOUT = 30.0
 # One row for each stage, one column for each cue. "doomed" where the table says nothing: the
 # worker is broken.
 GRID = """
-           ready     go        accepting leave     retire    overdue
-booting    ready     doomed    doomed    leaving   draining  doomed
-ready      doomed    opening   doomed    leaving   draining  doomed
-opening    doomed    doomed    serving   leaving   draining  doomed
-serving    doomed    doomed    doomed    leaving   draining  doomed
-leaving    doomed    doomed    doomed    leaving   draining  doomed
-draining   draining  doomed    draining  draining  draining  doomed
-doomed     doomed    doomed    doomed    doomed    doomed    doomed
+          ready    go      accepting pause  silent revived leave    retire   overdue
+booting   ready    doomed  doomed    doomed doomed doomed  leaving  draining doomed
+ready     doomed   opening doomed    doomed doomed doomed  leaving  draining doomed
+opening   doomed   doomed  serving   doomed doomed doomed  leaving  draining doomed
+serving   doomed   doomed  doomed    paused hung   doomed  leaving  draining doomed
+paused    doomed   opening doomed    doomed doomed doomed  leaving  draining doomed
+hung      doomed   doomed  doomed    doomed doomed serving leaving  draining aborted
+leaving   doomed   doomed  doomed    doomed doomed doomed  leaving  draining doomed
+draining  draining doomed  draining  doomed doomed doomed  draining draining doomed
+aborted   doomed   doomed  doomed    doomed doomed doomed  aborted  doomed   doomed
+doomed    doomed   doomed  doomed    doomed doomed doomed  doomed   doomed   doomed
 """
 
 
@@ -49,7 +52,10 @@ def cells() -> list[tuple[Stage, Cue, Stage]]:
 
 def kernel(slots: int = 2) -> FakeKernel:
     return FakeKernel(
-        Supervisor(slots=slots, start_timeout=START_TIMEOUT, shutdown_timeout=SHUTDOWN_TIMEOUT)
+        Supervisor(
+            slots=slots,
+            policy=Policy(start_timeout=START_TIMEOUT, shutdown_timeout=SHUTDOWN_TIMEOUT),
+        )
     )
 
 
@@ -78,7 +84,9 @@ def test_the_grid_leaves_no_pair_out() -> None:
 
 
 def test_the_first_event_forks_a_worker_for_each_slot() -> None:
-    actions = Supervisor(slots=3, start_timeout=1.0, shutdown_timeout=1.0).handle(Tick(), 0.0)
+    actions = Supervisor(slots=3, policy=Policy(start_timeout=1.0, shutdown_timeout=1.0)).handle(
+        Tick(), 0.0
+    )
     assert actions == [Spawn(1, 0, 1), Spawn(2, 1, 1), Spawn(3, 2, 1)]
 
 
@@ -160,7 +168,7 @@ def test_a_worker_may_wait_for_its_sisters_longer_than_for_itself() -> None:
 
 
 def test_a_first_start_that_cannot_fork_ends_the_server() -> None:
-    supervisor = Supervisor(slots=1, start_timeout=1.0, shutdown_timeout=1.0)
+    supervisor = Supervisor(slots=1, policy=Policy(start_timeout=1.0, shutdown_timeout=1.0))
     supervisor.handle(Tick(), 0.0)
     supervisor.handle(NotForked(1, "no room"), 0.0)
     assert supervisor.finished
@@ -281,7 +289,7 @@ def test_a_worker_that_goes_by_itself_without_an_end_is_killed() -> None:
 def test_a_heartbeat_is_kept_and_changes_nothing_else() -> None:
     one = serving_kernel(slots=1)
     worker = one.by_slot(0, generation=1).worker
-    beat = ipc.Heartbeat(connections=3, requests=14, in_flight=1)
+    beat = ipc.Heartbeat(1.0, connections=3, accepted=9, requests=14, in_flight=1, memory=0)
     one.now += 0.5
     assert one.feed(Said(worker, beat)) == []
     assert one.supervisor.workers[worker].heartbeat == beat
@@ -292,7 +300,7 @@ def test_words_of_a_worker_that_has_been_buried_are_ignored() -> None:
     one = serving_kernel(slots=1)
     for event in (
         Said(99, ipc.Ready()),
-        Said(99, ipc.Heartbeat(0, 0, 0)),
+        Said(99, ipc.Heartbeat(1.0, 0, 0, 0, 0, 0)),
         HungUp(99),
         NotForked(99, "no room"),
     ):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pounce.errors import EXIT_OK
-from pounce.supervisor.crew import GRACE_S
-from pounce.supervisor.orders import HungUp, Reload, Stop
+from pounce.supervisor.crew import GRACE_S, Policy
+from pounce.supervisor.orders import HungUp, Reload, Scale, Slept, Stop
 from pounce.supervisor.state import Supervisor
 from tests.support.fake_kernel import FakeKernel, Process
 
 SHUTDOWN_TIMEOUT = 30.0
 KIND = ("load", "boot", "accept", "drain", "reload", "wait")
+SCALING = ("up", "down", "to", "no bind", "bind")
 UNKIND = (
     *KIND,
+    *SCALING,
+    "beat",
+    "tire",
+    "queue",
+    "sleep",
     "no load",
     "lose template",
     "fail",
@@ -28,20 +36,32 @@ UNKIND = (
 )
 
 Moves = list[tuple[str, int]]
+# What a policy may say; the timeouts that end in a kill only where that may happen.
+KIND_POLICIES = st.builds(
+    Policy,
+    start_timeout=st.just(60.0),
+    shutdown_timeout=st.just(SHUTDOWN_TIMEOUT),
+    probation=st.sampled_from([0.0, 2.5]),
+    max_surge=st.integers(0, 2),
+)
+POLICIES = st.builds(
+    Policy,
+    start_timeout=st.just(60.0),
+    shutdown_timeout=st.just(SHUTDOWN_TIMEOUT),
+    probation=st.sampled_from([0.0, 2.5]),
+    max_surge=st.integers(0, 2),
+    worker_timeout=st.sampled_from([0.0, 5.0]),
+    max_requests=st.sampled_from([0, 100]),
+    max_worker_age=st.sampled_from([0.0, 20.0]),
+)
 
 
 def moves_of(names: tuple[str, ...]) -> st.SearchStrategy[Moves]:
     return st.lists(st.tuples(st.sampled_from(names), st.integers(0, 11)), max_size=60)
 
 
-def kernel(slots: int, *, templates: bool) -> FakeKernel:
-    supervisor = Supervisor(
-        slots=slots,
-        start_timeout=60.0,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
-        templates=templates,
-    )
-    return FakeKernel(supervisor)
+def kernel(slots: int, policy: Policy, *, templates: bool) -> FakeKernel:
+    return FakeKernel(Supervisor(slots=slots, policy=policy, templates=templates, steerable=True))
 
 
 def move(one: FakeKernel, name: str, at: int) -> None:
@@ -57,6 +77,16 @@ def move(one: FakeKernel, name: str, at: int) -> None:
             one.can_fork = False
         case "fork":
             one.can_fork = True
+        case "no bind" | "bind":
+            one.can_bind = name == "bind"
+        case "queue":
+            one.waiting = at % 2
+        case "sleep":
+            one.now += at
+            one.feed(Slept(float(at)))
+        case "up" | "down" | "to":
+            up = Scale(to=1 + at % 5) if name == "to" else Scale(by=1 if name == "up" else -1)
+            one.feed(up)
         case "reap":
             one.reap_killed()
         case "load" | "no load":
@@ -82,6 +112,8 @@ def can(process: Process, name: str) -> bool:
             return process.may_accept
         case "drain":
             return process.drains
+        case "beat" | "tire":
+            return process.said_ready and not process.aborted
         case "leave" | "hang up":
             return process.accepting
     return True
@@ -97,17 +129,19 @@ def act(one: FakeKernel, process: Process, name: str) -> None:
             one.accept(process)
         case "drain" | "leave":
             one.drain(process)
+        case "beat" | "tire":
+            one.beat(process, requests=1000 if name == "tire" else 1)
         case "hang up":
             one.feed(HungUp(process.worker))
         case "crash":
             one.crash(process)
 
 
-@given(slots=st.integers(1, 4), templates=st.booleans(), moves=moves_of(KIND))
+@given(slots=st.integers(1, 4), policy=KIND_POLICIES, templates=st.booleans(), moves=moves_of(KIND))
 def test_reloads_never_leave_fewer_workers_serving(
-    slots: int, templates: bool, moves: Moves
+    slots: int, policy: Policy, templates: bool, moves: Moves
 ) -> None:
-    one = kernel(slots, templates=templates)
+    one = kernel(slots, policy, templates=templates)
     one.boot_all()
     for name, at in moves:
         move(one, name, at)
@@ -116,47 +150,72 @@ def test_reloads_never_leave_fewer_workers_serving(
 
 @given(
     slots=st.integers(1, 4),
+    policy=KIND_POLICIES,
     templates=st.booleans(),
     moves=moves_of((*KIND, "fail", "no fork", "fork", "storm")),
 )
 def test_broken_reloads_never_leave_fewer_workers_serving(
-    slots: int, templates: bool, moves: Moves
+    slots: int, policy: Policy, templates: bool, moves: Moves
 ) -> None:
-    one = kernel(slots, templates=templates)
+    one = kernel(slots, policy, templates=templates)
     one.boot_all()
     for name, at in moves:
         move(one, name, at)
         assert len(one.serving) >= slots, one.story
 
 
-@given(slots=st.integers(1, 4), templates=st.booleans(), moves=moves_of(UNKIND))
-def test_whatever_happened_the_newest_code_serves_in_every_slot_in_the_end(
-    slots: int, templates: bool, moves: Moves
+@given(
+    slots=st.integers(1, 4),
+    policy=KIND_POLICIES,
+    moves=moves_of((*KIND, *SCALING, "beat", "tire", "fail", "storm")),
+)
+def test_recycling_and_scaling_leave_as_many_serving_as_there_are_slots(
+    slots: int, policy: Policy, moves: Moves
 ) -> None:
-    one = kernel(slots, templates=templates)
+    one = kernel(slots, replace(policy, max_requests=100), templates=False)
+    one.boot_all()
+    least = slots
+    for name, at in moves:
+        move(one, name, at)
+        least = min(least, one.supervisor.active)  # more are there only once they have booted
+        assert len(one.serving) >= least, one.story
+
+
+@given(slots=st.integers(1, 4), policy=POLICIES, templates=st.booleans(), moves=moves_of(UNKIND))
+def test_whatever_happened_the_newest_code_serves_in_every_slot_in_the_end(
+    slots: int, policy: Policy, templates: bool, moves: Moves
+) -> None:
+    one = kernel(slots, policy, templates=templates)
     one.boot_all()
     for name, at in moves:
         move(one, name, at)
     assert one.status is None, f"a server that has served does not end by itself\n{one.story}"
-    one.can_fork = True
+    one.can_fork = one.can_bind = True
+    one.waiting = 0
+    one.supervisor.policy = Policy(start_timeout=60.0, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    one.feed(Scale(to=slots))
     one.feed(Reload())
     one.come_to_rest()
     assert sorted(process.slot for process in one.processes.values()) == [*range(slots)], one.story
     assert {process.generation for process in one.serving} == {one.supervisor.newest}, one.story
     assert len(one.serving) == slots, one.story
-    assert one.served == sorted(one.served), f"older code came back\n{one.story}"
+    assert one.slots == slots, one.story
+    assert (one.out, one.adopted) == (frozenset(), {}), one.story
+    kept = [generation for generation, good in one.outcomes if good]
+    assert kept == sorted(kept), f"older code came back\n{one.story}"
 
 
 @given(
     slots=st.integers(1, 4),
+    policy=POLICIES,
     templates=st.booleans(),
     moves=moves_of(UNKIND),
     stops=st.integers(1, 4),
 )
 def test_a_stop_ends_in_time_though_no_worker_hears_it(
-    slots: int, templates: bool, moves: Moves, stops: int
+    slots: int, policy: Policy, templates: bool, moves: Moves, stops: int
 ) -> None:
-    one = kernel(slots, templates=templates)
+    one = kernel(slots, policy, templates=templates)
     for name, at in moves:
         move(one, name, at)
     for _ in range(stops):
@@ -169,9 +228,16 @@ def test_a_stop_ends_in_time_though_no_worker_hears_it(
     assert one.status == EXIT_OK or not one.served, one.story
 
 
-@given(slots=st.integers(1, 4), templates=st.booleans(), moves=moves_of((*UNKIND, "stop")))
-def test_nobody_outlives_the_drain_it_was_given(slots: int, templates: bool, moves: Moves) -> None:
-    one = kernel(slots, templates=templates)
+@given(
+    slots=st.integers(1, 4),
+    policy=POLICIES,
+    templates=st.booleans(),
+    moves=moves_of((*UNKIND, "stop")),
+)
+def test_nobody_outlives_the_drain_it_was_given(
+    slots: int, policy: Policy, templates: bool, moves: Moves
+) -> None:
+    one = kernel(slots, policy, templates=templates)
     told_at: dict[int, float] = {}
     for name, at in moves:
         if name == "stop":

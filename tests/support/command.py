@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pounce
+from pounce import cli
 
 APPS = """
 import os, signal, time
@@ -78,3 +79,13 @@ def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
     )
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: str, status: int = 2) -> str:
+    """The one line that a command line is refused with."""
+    assert cli.main(args) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pounce: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("pounce: ").rstrip("\n")

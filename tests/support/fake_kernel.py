@@ -9,7 +9,11 @@ from pounce import ipc
 from pounce.errors import EXIT_LOAD
 from pounce.supervisor.crew import GRACE_S
 from pounce.supervisor.orders import (
+    Abort,
     Action,
+    AddSlot,
+    Adopt,
+    CloseSlot,
     Event,
     Exited,
     Finish,
@@ -18,11 +22,17 @@ from pounce.supervisor.orders import (
     Load,
     Loaded,
     LoadFailed,
+    NotAdded,
     Note,
     NotForked,
+    Outcome,
+    Probe,
+    Queued,
+    Release,
     Said,
     Serving,
     Spawn,
+    Steer,
     StopListening,
     Tell,
     TemplateGone,
@@ -41,12 +51,14 @@ class Process:
     generation: int
     said_ready: bool = False
     accepting: bool = False
+    lame: bool = False
+    aborted: bool = False
     killed: bool = False
     inbox: list[ipc.ToWorker] = field(default_factory=list)
 
     @property
     def may_accept(self) -> bool:
-        return ipc.Go() in self.inbox and not self.accepting and not self.drains
+        return self.inbox[-1:] == [ipc.Go()] and not self.accepting
 
     @property
     def drains(self) -> bool:
@@ -54,7 +66,7 @@ class Process:
 
     @property
     def serves(self) -> bool:
-        return self.accepting and not self.drains and not self.killed
+        return self.accepting and not (self.drains or self.aborted or self.killed)
 
 
 class FakeKernel:
@@ -72,6 +84,12 @@ class FakeKernel:
         self.status: int | None = None
         self.can_fork = True
         self.templates: dict[int, bool] = {}  # generation: is it loaded?
+        self.slots = len(supervisor.slots)  # with listeners
+        self.can_bind = True
+        self.waiting = 0  # in each queue
+        self.out: frozenset[int] = frozenset()
+        self.adopted: dict[int, int] = {}  # slot: worker
+        self.outcomes: list[tuple[int, bool]] = []  # of reloads
         self.feed(Tick())
 
     def feed(self, event: Event) -> list[Action]:
@@ -82,13 +100,15 @@ class FakeKernel:
             self.history.append(f"{self.now:.1f} {event}")
             if isinstance(event, Exited):
                 del self.processes[event.worker]
+                kept = {at: id for at, id in self.adopted.items() if id != event.worker}
+                self.adopted = kept
             actions = self.supervisor.handle(event, self.now)
             events += [failure for action in actions if (failure := self._perform(action))]
             done += actions
         self._check()
         return done
 
-    def _perform(self, action: Action) -> NotForked | None:
+    def _perform(self, action: Action) -> Event | None:
         self.history.append(f"    {action}")
         match action:
             case Spawn(worker, slot, generation):
@@ -102,10 +122,35 @@ class FakeKernel:
             case Tell(worker, message):
                 if process := self.processes.get(worker):
                     process.inbox.append(message)
+                    if message == ipc.Pause():
+                        process.accepting = False
+            case Probe(slot):
+                return Queued(slot, self.waiting)
+            case AddSlot(slot):
+                assert slot == self.slots, self.story
+                if not self.can_bind:
+                    return NotAdded(slot, "no room")
+                self.slots += 1
+            case CloseSlot(slot):
+                self.slots -= 1
+                assert slot == self.slots > 0, self.story
+                for process in self.processes.values():
+                    assert process.slot != slot or not process.serves, self.story
+            case Steer(out):
+                self.out = out
+            case Adopt(worker, slot):
+                assert slot not in self.adopted, self.story
+                self.adopted[slot] = worker
+            case Release(worker, slot):
+                assert self.adopted.pop(slot) == worker, self.story
+            case Outcome(generation, why):
+                self.outcomes.append((generation, why == ""))
             case Kill(worker):
                 if process := self.processes.get(worker):
                     assert not process.killed, f"killed twice\n{self.story}"
                     process.killed = True
+            case Abort(worker):
+                self.processes[worker].aborted = True
             case Load(generation):
                 assert generation not in self.templates, self.story
                 self.templates[generation] = False
@@ -129,6 +174,9 @@ class FakeKernel:
         deadline = self.supervisor.next_deadline()
         assert deadline is None or deadline > self.now, f"the loop would spin\n{self.story}"
         assert set(self.supervisor.workers) == set(self.processes), f"forgotten\n{self.story}"
+        for worker in self.adopted.values():
+            gone = worker not in self.processes or self.processes[worker].drains
+            assert not gone, f"adopted by one who goes\n{self.story}"
 
     @property
     def story(self) -> str:
@@ -194,6 +242,10 @@ class FakeKernel:
         self.feed(Said(process.worker, ipc.Failed(code, "no module named shop", "Traceback")))
         self.feed(Exited(process.worker, code))
 
+    def beat(self, process: Process, *, requests: int = 0, memory: int = 0) -> None:
+        beat = ipc.Heartbeat(0.25, 1, 1, requests, 0, memory)
+        self.feed(Said(process.worker, beat))
+
     def drain(self, process: Process) -> None:
         """It has been told to go, or (SIGTERM from a stranger) goes by itself."""
         self.feed(Said(process.worker, ipc.Draining(1, 0)))
@@ -207,7 +259,7 @@ class FakeKernel:
 
     def reap_killed(self) -> None:
         for process in [*self.processes.values()]:
-            if process.killed:
+            if process.killed or process.aborted:
                 self.feed(Exited(process.worker, None, "SIGKILL"))
 
     # The easy life
@@ -216,15 +268,15 @@ class FakeKernel:
         """Everything that can load, boot or accept does."""
         self.load_all()
         for process in [*self.processes.values()]:
-            if not process.said_ready and not process.drains and not process.killed:
+            if not (process.said_ready or process.drains or process.killed or process.aborted):
                 self.boot(process)
         for process in [*self.processes.values()]:
-            if process.may_accept and not process.killed:
+            if process.may_accept and not process.killed and not process.aborted:
                 self.accept(process)
 
     def drain_all(self) -> None:
         for process in [*self.processes.values()]:
-            if process.drains and not process.killed:
+            if process.drains and not process.killed and not process.aborted:
                 self.drain(process)
 
     def come_to_rest(self) -> None:

@@ -12,13 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pounce import ipc
 from pounce.addresses import TcpAddress
 from pounce.listeners import open_listeners
 from pounce.scoreboard import Scoreboard
 from pounce.supervisor import process
-from pounce.supervisor.runner import Runner, WorkerEntry
+from pounce.supervisor.children import Plan, WorkerEntry
+from pounce.supervisor.crew import Policy
+from pounce.supervisor.runner import Runner
 
 PATIENCE = 60.0  # seconds; only a failing test waits so long
 
@@ -85,6 +88,7 @@ class Master:
         shutdown_timeout: float = PATIENCE,
         reload_dirs: Sequence[Path] = (),
         before: Callable[[], object] = lambda: None,
+        **policy: Any,
     ) -> None:
         """Fork it. `before` runs in it before the runner does."""
         self._log, write_end = os.pipe()
@@ -98,12 +102,16 @@ class Master:
             before()
             _log_to(write_end)
             return Runner(
-                entry,
+                Plan(
+                    entry,
+                    preload=None,
+                    policy=Policy(
+                        start_timeout=start_timeout, shutdown_timeout=shutdown_timeout, **policy
+                    ),
+                    slots=slots,
+                ),
                 listeners=listeners,
-                slots=slots,
                 scoreboard=scoreboard or Scoreboard(records),
-                start_timeout=start_timeout,
-                shutdown_timeout=shutdown_timeout,
                 reload_dirs=reload_dirs,
             ).run()
 

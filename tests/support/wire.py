@@ -36,6 +36,7 @@ class Recorded(Receiver):
         line: method, target and version with a space between.
         ended: the body is complete.
         lost: why the peer was said to be gone, or "".
+        refused: the status that the wire answered with, in place of the application.
     """
 
     recorder: Recorder
@@ -43,6 +44,7 @@ class Recorded(Receiver):
     body: bytes = b""
     ended: bool = False
     lost: str = ""
+    refused: int = 0
 
     @property
     def line(self) -> str:
@@ -68,9 +70,10 @@ class Recorded(Receiver):
     def half_closed(self) -> None:
         self.recorder.calls.append("half_closed")
 
-    def gone(self, reason: str) -> None:
+    def gone(self, reason: str, status: int = 0) -> None:
         assert not self.lost, "gone() twice"
         self.lost = reason
+        self.refused = status
 
     def resumed(self) -> None:
         self.recorder.calls.append("resumed")
@@ -85,7 +88,7 @@ class Recorder:
         consuming: take each part of a body at once.
         flushing: write what is held at once, as if each turn of the loop ended there.
         output: every byte written.
-        refusals: status and reason of each refused().
+        refused_unseen: status and reason of each refused().
         closed: "", or how it was closed first: "finish", "linger" or "abort".
         calls: the calls that say nothing about requests, in order.
     """
@@ -95,7 +98,7 @@ class Recorder:
     flushing: bool = True
     requests: list[Recorded] = field(default_factory=list)
     output: bytearray = field(default_factory=bytearray)
-    refusals: list[tuple[int, str]] = field(default_factory=list)
+    refused_unseen: list[tuple[int, str]] = field(default_factory=list)
     closed: str = ""
     calls: list[str] = field(default_factory=list)
     wire: Http1Wire = field(init=False)
@@ -118,7 +121,7 @@ class Recorder:
         self.wire.send_head(head.stream, 200, [(b"content-type", b"text/plain")], b"ok\n", end=True)
 
     def refused(self, status: int, reason: str) -> None:
-        self.refusals.append((status, reason))
+        self.refused_unseen.append((status, reason))
 
     def flush_soon(self) -> None:
         if self.flushing:
@@ -137,6 +140,12 @@ class Recorder:
 
     def abort(self) -> None:
         self.closed = self.closed or "abort"
+
+    @property
+    def refusals(self) -> list[tuple[int, str]]:
+        """Status and reason of each error that was answered, whether an application saw it."""
+        seen = [(one.refused, one.lost) for one in self.requests if one.refused]
+        return seen + self.refused_unseen
 
     @property
     def responses(self) -> list[Response]:

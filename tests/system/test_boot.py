@@ -35,8 +35,8 @@ def test_a_start_that_fails_ends_with_its_status_and_says_why_once(
         assert server.wait() == status, server.log.text
         server.log.expect("the server cannot start")
         if said:
-            server.log.expect(f"worker failed: .*{said}")
-            assert len(server.log.find("worker failed")) == 1
+            server.log.expect(f"(template|worker) failed: .*{said}")
+            assert len(server.log.find("(template|worker) failed")) == 1
         else:
             server.log.expect("worker died")
         assert server.log.text.count("Traceback") == (1 if traceback else 0)
@@ -49,7 +49,7 @@ def test_a_worker_that_does_not_boot_in_time_is_killed_and_the_start_ends(tmp_pa
     options = ("--app-dir", str(tmp_path), "--start-timeout", "0.5", "--workers", "2")
     with started("endless:app", *options, serving=False) as server:
         assert server.wait() == 6
-        server.log.expect("is booting for too long, killing it", "the server cannot start")
+        server.log.expect("template failed: the import is not over", "the server cannot start")
 
 
 def test_an_application_that_cannot_shut_down_is_told_of_and_the_server_ends_well() -> None:

@@ -77,6 +77,14 @@ def test_a_client_that_leaves_within_a_file_frees_the_application(
     notes.wait_for("OSError")
 
 
+def test_a_pipe_is_a_500_and_does_not_stop_the_worker(server: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with server.connect() as raw:
+        assert raw.get(f"/file?how=pathsend&path={tmp_path}/pipe").status == 500
+    server.log.expect("^application raised")
+    server.log.check()
+
+
 def test_a_missing_file_is_a_500(server: Server, tmp_path: Path) -> None:
     with server.connect() as raw:
         assert raw.get(f"/file?how=pathsend&path={tmp_path}/nothing").status == 500

@@ -76,6 +76,21 @@ def test_excluded_paths_are_left_out_and_a_request_cannot_forge_a_line(tmp_path:
         assert '"GET / HTTP/1.1" 200' in last
 
 
+def test_a_line_names_the_client_that_the_application_sees(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    with started("probe", "--access-log-file", str(path)) as server:
+        seen = []
+        for source in ("127.0.0.1", "127.0.0.2"):  # the second is no proxy that is trusted
+            with server.connect(source=source) as raw:
+                for fields in (FORWARDED, ('Forwarded: for="[2001:db8::1]:99"',), ()):
+                    scope = json.loads(raw.get("/scope", *fields).body)
+                    seen.append("{}:{}".format(*scope["client"]))
+        assert seen[:2] == ["203.0.113.5:0", "2001:db8::1:99"]
+        assert {client.rpartition(":")[0] for client in seen[2:]} == {"127.0.0.1", "127.0.0.2"}
+        wait_until(lambda: len(lines(path)) == 6, "six lines")
+        assert [line.split(" ")[1] for line in lines(path)] == seen
+
+
 @pytest.mark.parametrize("target", ["/dev/full", "stdout"])
 def test_a_log_that_takes_nothing_does_not_stop_a_request(target: str) -> None:
     if target == "stdout":

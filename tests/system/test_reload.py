@@ -107,8 +107,8 @@ def test_new_code_comes_without_a_failed_request(workers: str, loop: str, tmp_pa
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("import no_such_module\n", "worker failed: .*no_such_module"),
-        ("def app(:\n", "worker failed: .*site_app"),
+        ("import no_such_module\n", "template failed: .*no_such_module"),
+        ("def app(:\n", "template failed: .*site_app"),
         (
             APP.replace('raise RuntimeError("no lifespan here")', "await receive()\n        1 / 0"),
             "worker failed: .*lifespan",

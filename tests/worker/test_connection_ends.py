@@ -161,6 +161,22 @@ def test_a_connection_over_the_limit_gets_503_and_is_counted() -> None:
     assert not one.service.connections
 
 
+def test_of_those_over_the_limit_only_so_many_are_waited_for() -> None:
+    async def main() -> None:
+        service = make_service(hello, admit=lambda change: change < 0, turned_away_limit=2)
+        first, second, third = (Swept(service) for _ in range(3))
+        for one in (first, second):
+            assert (one.transport.state, one.transport.half_closed) == ("open", True)
+        assert third.transport.output.startswith(b"HTTP/1.1 503 ")
+        assert third.transport.state == "closing"
+        third.finish()
+        second.finish()
+        assert Swept(service).transport.half_closed, "there is room again"
+        assert Swept(service).transport.state == "closing"
+
+    asyncio.run(main())
+
+
 # PROXY protocol
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -19,6 +19,9 @@ class Heard:
         self.messages: list[ipc.Message] = []
         self.gone = 0
 
+    def hear(self, message: ipc.Message, descriptors: Sequence[int]) -> None:
+        self.messages.append(message)
+
     def end(self) -> None:
         self.gone += 1
 
@@ -27,7 +30,7 @@ def over_a_pair(story: Callable[[Control, Heard, socket.socket], Awaitable[None]
     async def main() -> None:
         master, worker = socket.socketpair()
         heard = Heard()
-        control = Control(worker.detach(), heard=heard.messages.append, master_gone=heard.end)
+        control = Control(worker.detach(), heard=heard.hear, master_gone=heard.end)
         control.listen(asyncio.get_running_loop())
         with master:
             await story(control, heard, master)
@@ -82,7 +85,7 @@ def test_a_master_that_does_not_read_gets_what_matters_later_and_no_old_heartbea
         while not control._unsent:
             control.say(ipc.Draining(said, 0))
             said += 1
-        control.say(ipc.Heartbeat(1, 2, 3))
+        control.say(ipc.Heartbeat(1.0, 1, 2, 3, 0, 0))
         control.say(ipc.Drained(7))
         reader = ipc.LineReader()
         got: list[ipc.Message] = []
@@ -119,7 +122,7 @@ def test_a_wake_up_without_words_is_nothing() -> None:
 def test_a_word_before_there_is_a_loop_goes_out_at_once_or_with_the_last() -> None:
     master, worker = socket.socketpair()
     heard = Heard()
-    control = Control(worker.detach(), heard=heard.messages.append, master_gone=heard.end)
+    control = Control(worker.detach(), heard=heard.hear, master_gone=heard.end)
     with master:
         said = 0
         while not control._unsent:

@@ -15,6 +15,7 @@ from pounce.worker.http_stream import ALLOWED, ClientDisconnected, HttpStream, S
 from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSource
 from pounce.worker.wire import RequestHead, ResponseError
+from pounce.worker.wire.h1_response import trailer_lines
 from tests.support.transport import make_service, settle
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]}
@@ -42,8 +43,9 @@ class FakeWire:
     def send_data(self, stream: int, data: bytes, *, end: bool) -> None:
         self.calls.append(("data", data, end))
 
-    def send_trailers(self, stream: int, headers: Headers) -> None:
-        self.calls.append(("trailers", list(headers)))
+    def send_trailers(self, stream: int, headers: Headers, *, end: bool) -> None:
+        trailer_lines(headers)  # raises, as a wire does
+        self.calls.append(("trailers", list(headers), end))
 
     def inform(self, stream: int, status: int, headers: Headers) -> None:
         self.calls.append(("inform", status, list(headers)))
@@ -172,8 +174,22 @@ def test_trailers_end_the_response_and_may_come_in_parts() -> None:
     last = {"type": "http.response.trailers", "headers": [(b"y", b"2")]}
     assert play(sends({**START, "trailers": True}, BODY, trailers, last)) == [
         ("head", 200, [(b"a", b"b")], b"x", False),
-        ("trailers", [(b"x", b"1"), (b"y", b"2")]),
+        ("trailers", [(b"x", b"1")], False),
+        ("trailers", [(b"y", b"2")], True),
     ]
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_trailer_that_was_refused_does_not_stand_in_the_way_of_others(more: bool) -> None:
+    async def run(receive: Receive, send: Send) -> None:
+        await send({**START, "trailers": True})
+        await send(BODY)
+        trailers = {"type": "http.response.trailers", "more_trailers": more}
+        with pytest.raises(ResponseError):
+            await send({**trailers, "headers": [(b"x", b"a\r\nb")]})
+        await send({"type": "http.response.trailers", "headers": [(b"x", b"a b")]})
+
+    assert play(app_of(run))[-1] == ("trailers", [(b"x", b"a b")], True)
 
 
 # Every message at every stage.

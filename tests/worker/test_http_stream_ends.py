@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
-from pounce.asgi import App, Message, Receive, Send
+from pounce.access_log import AccessLog, LineWriter
+from pounce.asgi import App, Message, Receive, Scope, Send
+from pounce.worker.connection import Connection
 from pounce.worker.http_stream import ClientDisconnected
-from tests.support.transport import settle
+from pounce.worker.wire.h1_request import Limits
+from tests.support.transport import MemoryTransport, connect, make_service, settle
 from tests.worker.test_http_stream import BODY, MORE, START, Bench, app_of, play, sends
 
 # How an application can end.
@@ -148,3 +153,57 @@ def test_requests_are_counted_once_however_they_end() -> None:
         return bench.service.stats.requests
 
     assert asyncio.run(main()) == 1
+
+
+# One request, one line in the access log, whoever answers it
+
+UPLOAD: Final = b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+REFUSALS: dict[int, Callable[[Connection], None]] = {
+    400: lambda one: one.data_received(b"nonsense\r\n"),
+    408: lambda one: one._wire.refuse(408, "request body did not come in time"),
+    413: lambda one: one.data_received(b"b\r\nhello world\r\n"),
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize(
+    ("before", "out"), [((), False), ((START,), False), ((START, MORE), True)], ids=str
+)
+def test_a_refused_upload_has_one_line_with_what_the_client_got(
+    status: int, before: tuple[Message, ...], out: bool, tmp_path: Path
+) -> None:
+    raised: list[BaseException] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in before:
+            await send(message)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        try:
+            await send(MORE)
+        except OSError as error:
+            raised.append(error)
+            raise
+
+    async def main() -> tuple[int, list[str]]:
+        access = AccessLog(LineWriter(str(tmp_path / "log")), worker=1, form="text")
+        service = make_service(app, access=access, limits=Limits(max_body_size=10))
+        transport = MemoryTransport()
+        connection = connect(service, transport)
+        connection.data_received(UPLOAD)
+        await settle()
+        REFUSALS[status](connection)
+        await settle()
+        connection.connection_lost(None)
+        await settle()
+        assert not service.running
+        assert transport.output.count(b"HTTP/1.1 ") == 1
+        assert transport.output.startswith(b"HTTP/1.1 200 " if out else b"HTTP/1.1 %d " % status)
+        access.flush()
+        return service.stats.requests, (tmp_path / "log").read_text().splitlines()
+
+    requests, lines = asyncio.run(main())
+    assert (requests, len(lines)) == (1, 1)
+    assert f'"POST /up HTTP/1.1" {200 if out else status} ' in lines[0]
+    assert [type(error) for error in raised] == [ClientDisconnected]

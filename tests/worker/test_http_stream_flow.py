@@ -198,7 +198,7 @@ def test_trailers_may_follow_a_file(path: Path) -> None:
         await send({"type": "http.response.pathsend", "path": str(path)})
         await send({"type": "http.response.trailers", "headers": [(b"x", b"1")]})
 
-    assert play(app_of(run))[-1] == ("trailers", [(b"x", b"1")])
+    assert play(app_of(run))[-1] == ("trailers", [(b"x", b"1")], True)
 
 
 @pytest.mark.parametrize("bad", ["relative/path", 7, None])

@@ -10,14 +10,15 @@ from pounce.worker.lifecycle import CUT_GRACE, NEXT, Cue, Do, Lifecycle, Lifecyc
 
 # What each stage becomes, a row for each stage; "-" is a cue that cannot come.
 GRID = """
-          started  go       drain     empty     overdue   stopped
-starting  ready    -        starting  -         -         -
-ready     -        serving  stopping  -         -         -
-serving   -        -        draining  -         -         -
-draining  -        -        draining  stopping  cutting   -
-cutting   -        -        cutting   stopping  stopping  -
-stopping  -        -        stopping  stopping  ended     ended
-ended     -        -        ended     ended     -         ended
+          started  go       pause    drain     empty     overdue   stopped
+starting  ready    -        -        starting  -         -         -
+ready     -        serving  -        stopping  -         -         -
+serving   -        -        paused   draining  -         -         -
+paused    -        serving  -        draining  -         -         -
+draining  -        draining draining draining  stopping  cutting   -
+cutting   -        cutting  cutting  cutting   stopping  stopping  -
+stopping  -        stopping stopping stopping  stopping  ended     ended
+ended     -        ended    ended    ended     ended     -         ended
 """
 
 # The way from each stage to the next, for a lifecycle that is to be brought there.
@@ -25,6 +26,7 @@ WAY = {
     Stage.STARTING: (),
     Stage.READY: (Cue.STARTED,),
     Stage.SERVING: (Cue.STARTED, Cue.GO),
+    Stage.PAUSED: (Cue.STARTED, Cue.GO, Cue.PAUSE),
     Stage.DRAINING: (Cue.STARTED, Cue.GO, Cue.DRAIN),
     Stage.CUTTING: (Cue.STARTED, Cue.GO, Cue.DRAIN, Cue.OVERDUE),
     Stage.STOPPING: (Cue.STARTED, Cue.GO, Cue.DRAIN, Cue.EMPTY),

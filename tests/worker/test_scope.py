@@ -233,6 +233,28 @@ def test_with_everyone_trusted_the_rightmost_address_counts_for_the_left_ones_ar
     assert scope["client"] == ("203.0.113.5", 0)
 
 
+class Line:
+    """An access line that says who the peer is until it is told otherwise."""
+
+    client = "the peer"
+
+
+def test_the_access_line_names_who_the_scope_names() -> None:
+    forwarded = head(headers=[(b"x-forwarded-for", b"203.0.113.5")], forwarded=True)
+    junk = head(headers=[(b"x-forwarded-for", b"junk")], forwarded=True)
+    for one, asked, named in (
+        (info(trusted=True), forwarded, "203.0.113.5:0"),
+        (info(trusted=False), forwarded, "the peer"),
+        (info(trusted=True), head(), "the peer"),
+        (info(trusted=True, client=None), forwarded, "203.0.113.5:0"),
+        (info(trusted=True, client=None), junk, "-"),
+    ):
+        line = Line()
+        scope = one.http_scope(asked, CHAIN, line)
+        assert line.client == named
+        assert scope == one.http_scope(asked, CHAIN)
+
+
 def test_a_stranger_changes_nothing() -> None:
     headers = [
         (b"x-forwarded-for", b"6.6.6.6"),

@@ -55,8 +55,12 @@ class Receiver(Protocol):
     def half_closed(self) -> None:
         """The peer will send nothing more, though the request is whole; it may still read."""
 
-    def gone(self, reason: str) -> None:
-        """The peer cannot be reached any more; nothing follows, and writing is in vain."""
+    def gone(self, reason: str, status: int = 0) -> None:
+        """The peer cannot be reached any more; nothing follows, and writing is in vain.
+
+        Args:
+            status: of the error that the wire answers it with, in place of the application.
+        """
 
     def resumed(self) -> None:
         """There is room to write again, after `congested` of the wire was True."""
@@ -69,7 +73,10 @@ class Sink(Protocol):
         """A request or tunnel has begun; returns who gets what follows."""
 
     def refused(self, status: int, reason: str) -> None:
-        """The peer's bytes were answered with an error here; no application saw that request."""
+        """The peer's bytes were answered with an error here; no application saw that request.
+
+        One that an application did see ends with Receiver.gone().
+        """
 
     def flush_soon(self) -> None:
         """Call the wire's flush() before the loop waits for anything."""
@@ -88,7 +95,11 @@ class Sink(Protocol):
         """
 
     def abort(self) -> None:
-        """Close now, whatever was still to be written."""
+        """Close now, whatever was still to be written.
+
+        Called while the wire's `writing` still says what is cut: where closing would be the proper
+        end of a response (HTTP/1.0), the peer must get a RST, or it would take a part for a whole.
+        """
 
 
 class Wire(Protocol):
@@ -106,7 +117,7 @@ class Wire(Protocol):
         self, stream: int, status: int, headers: Headers, body: bytes, *, end: bool
     ) -> None: ...
     def send_data(self, stream: int, data: bytes, *, end: bool) -> None: ...
-    def send_trailers(self, stream: int, headers: Headers) -> None: ...
+    def send_trailers(self, stream: int, headers: Headers, *, end: bool) -> None: ...
     def sending_file(self, stream: int, size: int) -> bool: ...
     def accept_tunnel(self, stream: int, headers: Headers) -> None: ...
     def reset(self, stream: int, code: int) -> None: ...

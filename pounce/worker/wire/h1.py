@@ -37,7 +37,7 @@ PIPELINE_HIGH: Final = 64 * 1024
 # what is on its way); for more than that a new connection is cheaper.
 DISCARD_LIMIT: Final = 256 * 1024
 # A client may send an empty line too many before a request (RFC 9112 §2.2), not thousands.
-BLANK_LINES_LIMIT: Final = 8  # for each request
+BLANK_LINES_LIMIT: Final = 8  # before each request
 CR: Final = 13
 SLASH: Final = 47
 BLANK_LINES: Final = re.compile(rb"(?:\r\n)*")
@@ -60,6 +60,7 @@ class Http1Wire(Http1Output):
     """
 
     __slots__ = (
+        "_blank_before",
         "_blank_lines",
         "_block_hash",
         "_buffer",
@@ -86,6 +87,7 @@ class Http1Wire(Http1Output):
         self._left = 0  # body bytes to come; of a chunked body nobody reads, bytes worth dropping
         self._unread = 0  # body bytes the receiver was given and has not consumed
         self._blank_lines = 0
+        self._blank_before = 0  # `requests` when they were counted
         self._block_hash = 0  # of the last header block, to notice one that comes again
         self._ended = False  # the peer sends nothing more
         self._parsing = False
@@ -174,8 +176,8 @@ class Http1Wire(Http1Output):
         """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
         self.flush()  # or a client would be cut off before it saw a status
         self._receiver = None
-        self.reading, self.writing = _IGNORED, _IDLE
         self._sink.abort()
+        self.reading, self.writing = _IGNORED, _IDLE
 
     def drain(self) -> None:
         """From now on every response is the connection's last."""
@@ -233,8 +235,10 @@ class Http1Wire(Http1Output):
     def _skip_blank_lines(self, data: bytes) -> bytes:
         blank = BLANK_LINES.match(data)
         size = blank.end() if blank is not None else 0
+        if self._blank_before != self.requests:
+            self._blank_before, self._blank_lines = self.requests, 0
         self._blank_lines += size // 2
-        if self._blank_lines > BLANK_LINES_LIMIT * (self.requests + 1):
+        if self._blank_lines > BLANK_LINES_LIMIT:
             raise Refusal(400, "empty lines in place of a request")
         return data[size:]
 
@@ -379,15 +383,15 @@ class Http1Wire(Http1Output):
         receiver, self._receiver = self._receiver, None
         writing = self.writing
         if receiver is not None:
-            receiver.gone(refusal.reason)
+            receiver.gone(refusal.reason, refusal.status if writing is _DUE else 0)
         if writing is _DUE or (writing is _IDLE and self.reading is _HEAD):
             if writing is _IDLE:
                 self._head_request = False  # that was the request before
             self._send_refusal(refusal)
-            self._sink.refused(refusal.status, refusal.reason)
+            if receiver is None:
+                self._sink.refused(refusal.status, refusal.reason)
             self._finish(linger=True)
         elif writing is _IDLE:  # the answer is out; its request goes on wrongly
             self._finish(linger=True)
         else:  # half a response is out: only a cut tells the peer that it is not whole
-            self.reading, self.writing = _IGNORED, _IDLE
-            self._sink.abort()
+            self.reset(self.requests, 0)

@@ -35,7 +35,7 @@ HOLD_LIMIT: Final = 64 * 1024
 
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
 _IDLE, _DUE, _FIXED, _CHUNKED = Writing.IDLE, Writing.DUE, Writing.FIXED, Writing.CHUNKED
-_UNTIL_CLOSE, _BODILESS = Writing.UNTIL_CLOSE, Writing.BODILESS
+_TRAILERS, _UNTIL_CLOSE, _BODILESS = Writing.TRAILERS, Writing.UNTIL_CLOSE, Writing.BODILESS
 _COMPLETE = Reading.COMPLETE
 
 
@@ -158,7 +158,8 @@ class Http1Output(ABC):
 
         Without a content-length, one is added when `body` is all of it; otherwise the body is
         chunked, or ended by closing for HTTP/1.0. HEAD, 204 and 304 keep their fields and lose
-        their body. Connection, Keep-Alive and Transfer-Encoding are the server's own, except that
+        their body; an empty one for HEAD says nothing of the length that GET would see.
+        Connection, Keep-Alive and Transfer-Encoding are the server's own, except that
         ``Connection: close`` is heeded.
 
         Args:
@@ -215,6 +216,9 @@ class Http1Output(ABC):
         size = len(body)
         if self._head_request or status in (204, 304):
             writing = _BODILESS
+            if length < 0 and body and end and status != 304:  # it sends what GET would get
+                length = size
+                length_line = b"content-length: %d\r\n" % size
             body = b""
             if length >= 0 and status != 204:
                 lines.append(length_line)
@@ -304,22 +308,33 @@ class Http1Output(ABC):
             self.writing = _IDLE
             self._response_done()
 
-    def send_trailers(self, stream: int, headers: Headers) -> None:
-        """Ends the response with trailer fields; dropped where the body is not chunked.
+    def send_trailers(self, stream: int, headers: Headers, *, end: bool) -> None:
+        """Trailer fields behind the body; dropped where it is not chunked.
+
+        Args:
+            end: True on the last call of a response.
 
         Raises:
-            ResponseError: a field that may not be a trailer; the response still has to be ended.
+            ResponseError: a field that may not be a trailer. Nothing of this call counts then, and
+                the response still has to be ended.
 
         Source: RFC 9112 §7.1.2.
         """
         lines = trailer_lines(headers)
-        if self.writing is _CHUNKED:
-            self._hold(b"0\r\n" + lines + b"\r\n")
+        writing = self.writing
+        if writing is _CHUNKED or writing is _TRAILERS:
+            if writing is _CHUNKED:
+                lines = b"0\r\n" + lines
+            self.writing = _TRAILERS
+            if not end:
+                self._hold(lines)
+                return
+            self._hold(lines + b"\r\n")
             self.flush()
             self.writing = _IDLE
             self._response_done()
         else:
-            self.send_data(stream, b"", end=True)
+            self.send_data(stream, b"", end=end)
 
     def sending_file(self, stream: int, size: int) -> bool:
         """Claims `size` body bytes of the response to be written past this object, by sendfile.

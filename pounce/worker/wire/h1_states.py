@@ -25,5 +25,6 @@ class Writing(Enum):
     DUE = "the response's head"
     FIXED = "body bytes up to the content-length"
     CHUNKED = "chunks"
+    TRAILERS = "more trailer fields"
     UNTIL_CLOSE = "body bytes, ended by closing (HTTP/1.0)"
     BODILESS = "the end of a response that has no body on the wire"

@@ -263,9 +263,11 @@ def test_a_few_empty_lines_before_each_request_are_passed_over(reader: str, step
 @steps
 def test_eight_empty_lines_before_a_request_are_a_few_and_nine_are_many(step: int) -> None:
     for count, refused in ((8, False), (9, True)):
-        one = wire(answering="at the end")
-        feed(one, b"\r\n" * count + GET, step)
-        assert bool(one.refusals) is refused
+        for before in (0, 1, 20):
+            one = wire(answering="at the end")
+            feed(one, GET * before, step)
+            feed(one, b"\r\n" * count + GET, step)
+            assert bool(one.refusals) is refused, "what the others before it left unused is lost"
 
 
 @steps

@@ -17,6 +17,7 @@ PLACES: dict[Writing, tuple[bytes, bytes, bytes, bool | None]] = {
     Writing.DUE: (b"GET", b"1", b"", None),
     Writing.FIXED: (b"GET", b"1", b"5", False),
     Writing.CHUNKED: (b"GET", b"1", b"", False),
+    Writing.TRAILERS: (b"GET", b"1", b"", False),
     Writing.UNTIL_CLOSE: (b"GET", b"0", b"", False),
     Writing.BODILESS: (b"HEAD", b"1", b"", False),
 }
@@ -27,7 +28,8 @@ CALLS: dict[str, Callable[[Recorder], object]] = {
     "short": lambda one: one.wire.send_data(1, b"hell", end=True),
     "long": lambda one: one.wire.send_data(1, b"hello!", end=False),
     "nothing": lambda one: one.wire.send_data(1, b"", end=True),
-    "trailers": lambda one: one.wire.send_trailers(1, [(b"a", b"b")]),
+    "trailer": lambda one: one.wire.send_trailers(1, [(b"a", b"b")], end=False),
+    "trailers": lambda one: one.wire.send_trailers(1, [(b"a", b"b")], end=True),
     "hint": lambda one: one.wire.inform(1, 103, [(b"a", b"b")]),
     "continue": lambda one: one.wire.continue_body(1),
     "file": lambda one: one.wire.sending_file(1, 5),
@@ -43,16 +45,27 @@ idle         error      error  error           error           error
 due          head,idle  error  error           error           error
 fixed        error      hel    hello,idle      error,hell,cut  error,cut
 chunked      error      hel    hello,0,idle    hell,0,idle     hello!
+trailers     error      error  error           error           error
 until_close  error      hel    hello,cut,idle  hell,cut,idle   hello!
 bodiless     error      -      idle            idle            -
 
-             nothing    trailers         hint   continue  file      longfile   flush
-idle         error      error            error  -         declined  declined   -
-due          error      error            hint   -         declined  declined   -
-fixed        error,cut  error,cut        error  -         taken     error,cut  -
-chunked      0,idle     0,trailers,idle  error  -         declined  declined   -
-until_close  cut,idle   cut,idle         error  -         taken     taken      -
-bodiless     idle       idle             error  -         declined  declined   -
+             nothing    trailer              trailers         hint   continue
+idle         error      error                error            error  -
+due          error      error                error            hint   -
+fixed        error,cut  -                    error,cut        error  -
+chunked      0,idle     0,trailer,trailers   0,trailers,idle  error  -
+trailers     error      trailer              trailers,idle    error  -
+until_close  cut,idle   -                    cut,idle         error  -
+bodiless     idle       -                    idle             error  -
+
+             file      longfile   flush
+idle         declined  declined   -
+due          declined  declined   -
+fixed        taken     error,cut  -
+chunked      declined  declined   -
+trailers     declined  declined   -
+until_close  taken     taken      -
+bodiless     declined  declined   -
 """
 WRITTEN = {
     b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n": "head",
@@ -62,7 +75,10 @@ WRITTEN = {
     b"5\r\nhello\r\n0\r\n\r\n": "hello,0",
     b"6\r\nhello!\r\n": "hello!",
     b"0\r\n\r\n": "0",
+    b"0\r\na: b\r\n": "0,trailer",
     b"0\r\na: b\r\n\r\n": "0,trailers",
+    b"a: b\r\n": "trailer",
+    b"a: b\r\n\r\n": "trailers",
 }
 
 
@@ -81,6 +97,8 @@ def at(writing: Writing) -> Recorder:
     one = due(method, minor)
     if end is not None:
         respond(one, headers=[(b"content-length", length)] if length else [], end=end)
+    if writing is Writing.TRAILERS:
+        one.wire.send_trailers(1, [], end=False)
     assert one.wire.writing is writing
     return one
 

@@ -70,7 +70,7 @@ def test_much_is_not_held_and_what_was_written_counts_no_more() -> None:
 
 
 HELD: dict[str, tuple[Callable[[Recorder], object], bytes]] = {
-    "trailers": (lambda one: one.wire.send_trailers(1, []), b"1\r\na\r\n0\r\n\r\n"),
+    "trailers": (lambda one: one.wire.send_trailers(1, [], end=True), b"1\r\na\r\n0\r\n\r\n"),
     "the end": (lambda one: one.wire.send_data(1, b"", end=True), b"1\r\na\r\n0\r\n\r\n"),
     "a reset": (lambda one: one.wire.reset(1, 0), b"1\r\na\r\n"),
     "a lost peer": (lambda one: one.wire.lost("reset"), b""),

@@ -94,8 +94,21 @@ def test_a_head_request_keeps_the_length_and_loses_the_body() -> None:
     )
 
 
-def test_a_head_request_without_a_length_is_not_given_one() -> None:
+def test_a_head_request_is_told_the_length_that_is_known() -> None:
+    for minor in (b"1", b"0"):
+        answered = respond(due(b"HEAD", minor), body=b"hello")
+        assert b"content-length: 5" in head_of(answered)
+        assert answered.endswith(b"\r\n\r\n")
+    explicit = respond(due(b"HEAD"), headers=[(b"content-length", b"7")], body=b"hello")
+    assert head_of(explicit)[1:] == [b"content-length: 7"]
+
+
+def test_a_head_request_is_told_no_length_where_none_is_known() -> None:
     assert respond(due(b"HEAD")) == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert b"content-length" not in respond(due(b"HEAD"), body=b"hel", end=False)
+    for status in (204, 304):
+        assert b"content-length" not in respond(due(b"HEAD"), status, body=b"hello")
+        assert b"content-length" not in respond(due(), status, body=b"hello")
 
 
 def test_large_bodies_are_not_copied_and_come_out_the_same() -> None:
@@ -267,24 +280,32 @@ def test_a_streamed_body_of_another_length_cuts_the_connection(last: bytes, text
 def test_trailers_follow_the_last_chunk() -> None:
     one = due()
     respond(one, body=b"a", end=False)
-    one.wire.send_trailers(1, [(b"x-sum", b"1")])
-    assert bytes(one.output).endswith(b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n")
+    one.wire.send_trailers(1, [(b"x-sum", b"1")], end=False)
+    one.wire.send_trailers(1, [(b"x-more", b"2")], end=True)
+    assert bytes(one.output).endswith(b"1\r\na\r\n0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n")
     assert one.wire.writing is Writing.IDLE
 
 
 def test_trailers_are_dropped_where_there_are_no_chunks() -> None:
     one = due()
     respond(one, headers=[(b"content-length", b"1")], body=b"a", end=False)
-    one.wire.send_trailers(1, [(b"x-sum", b"1")])
+    one.wire.send_trailers(1, [(b"x-sum", b"1")], end=False)
+    one.wire.send_trailers(1, [(b"x-sum", b"1")], end=True)
     assert bytes(one.output).endswith(b"\r\n\r\na")
+    assert one.wire.writing is Writing.IDLE
 
 
 @pytest.mark.parametrize("field", [(b"content-length", b"1"), (b"date", b"x"), (b"x", b"a\r\nb")])
-def test_a_trailer_that_may_not_be_one_is_refused(field: tuple[bytes, bytes]) -> None:
+def test_a_trailer_that_may_not_be_one_is_refused_and_leaves_nothing_behind(
+    field: tuple[bytes, bytes],
+) -> None:
     one = due()
     respond(one, body=b"a", end=False)
-    with pytest.raises(ResponseError):
-        one.wire.send_trailers(1, [field])
+    for end in (False, True):
+        with pytest.raises(ResponseError):
+            one.wire.send_trailers(1, [(b"b", b"1"), field], end=end)
+    one.wire.send_trailers(1, [(b"c", b"2")], end=True)
+    assert bytes(one.output).endswith(b"1\r\na\r\n0\r\nc: 2\r\n\r\n")
 
 
 def test_hints_go_before_the_head_and_not_to_http_1_0() -> None:

@@ -1,0 +1,179 @@
+"""The slots in steady state: how many there are, whose worker is to be replaced, which are stalled.
+
+What a reload or a stop makes of them is decided in state.py.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Final
+
+from pounce.supervisor.crew import PROBE_S, SETTLE_S, Policy, Slot
+from pounce.supervisor.ledger import Ledger
+from pounce.supervisor.orders import AddSlot, Adopt, CloseSlot, Release, Steer
+from pounce.supervisor.stages import STAYING, Stage
+from pounce.supervisor.steerage import adopters, slots_out
+
+MOST_SLOTS: Final = 512
+
+
+class Slots(Ledger):
+    """The part of the Supervisor that looks at the slots between reloads.
+
+    Attributes:
+        serving: the generation that serves; 0: none yet.
+        coming: the generation that is being started; 0: none.
+        out: the slots that the kernel was told to leave out.
+        adopted: which worker serves the queue of which slot beside its own.
+    """
+
+    def __init__(self, *, slots: int, policy: Policy, steerable: bool) -> None:
+        super().__init__(slots=slots, policy=policy, steerable=steerable)
+        self.serving = 0
+        self.coming = 0
+        self.out: frozenset[int] = frozenset()
+        self.adopted: dict[int, int] = {}
+
+    @abstractmethod
+    def _can_fork(self, generation: int) -> bool:
+        """Is there what its workers are made of?"""
+
+    @property
+    def active(self) -> int:
+        """How many slots there should be."""
+        return len(self._active_slots())
+
+    def _active_slots(self) -> list[int]:
+        return [at for at, slot in enumerate(self.slots) if slot.closes_at is None]
+
+    # What happened
+
+    def _scale(self, wanted: int, now: float) -> None:
+        wanted = max(1, min(MOST_SLOTS, wanted))
+        if wanted == self.active or self.ending:
+            return
+        self._note("info", "scaling", workers=wanted, before=self.active)
+        for at in range(max(wanted, len(self.slots))):
+            if at == len(self.slots):
+                self.slots.append(Slot())
+                self._actions.append(AddSlot(at))
+            elif at >= wanted and self.slots[at].closes_at is None:
+                self.slots[at].closes_at = now + (SETTLE_S if self.steerable else 0.0)
+            elif at < wanted:
+                self.slots[at].closes_at = None
+
+    def _not_added(self, at: int, why: str) -> None:
+        """The highest slots have no listeners: there is no place for their workers."""
+        self._note("error", f"slot cannot be added: {why}", slot=at)
+        for slot in self.slots[at:]:
+            slot.closes_at = -math.inf
+
+    def _queued(self, at: int, depth: int, now: float) -> None:
+        for worker in self.workers.values():
+            suspect = worker.stage is Stage.SERVING and worker.suspect_at == math.inf
+            if worker.slot != at or not suspect:
+                continue  # or it was heard since
+            worker.suspect_at = now + PROBE_S
+            if depth and not worker.stalled:
+                worker.stalled = True
+                self._note(
+                    "warning",
+                    "worker is stalled, others take its connections",
+                    worker,
+                    waiting=depth,
+                    silent_s=now - worker.heard_at,
+                )
+
+    # What follows
+
+    def _settle_slots(self, now: float) -> None:
+        self._shrink(now)
+        self._recycle(now)
+        self._steer(now)
+
+    def _slot_deadlines(self) -> Iterator[float]:
+        """When something is to be settled here if nothing happens before."""
+        for slot in self.slots:
+            if slot.closes_at is not None and not slot.closing:
+                yield slot.closes_at
+        if self.coming or self._exchange() or not self._can_fork(self.serving):
+            return
+        for worker in self.crew(self.serving):
+            slot = self.slots[worker.slot]
+            if worker.stage is Stage.SERVING and slot.closes_at is None:
+                yield max(worker.age_limit(self.policy), slot.not_before)
+
+    def _shrink(self, now: float) -> None:
+        for slot in self.slots:
+            slot.closing = slot.closes_at is not None and now >= slot.closes_at
+        for worker in self.workers.values():
+            if worker.stage in STAYING and self.slots[worker.slot].closing:
+                self._retire(worker, "scale", now)
+        while len(self.slots) > 1:
+            at = len(self.slots) - 1
+            if not self.slots[at].closing:
+                return
+            if any(worker.slot == at and worker.accepts for worker in self.workers.values()):
+                return
+            if at in self.adopted:
+                self._release(at)
+            self.slots.pop()
+            self.out -= {at}
+            self._actions.append(CloseSlot(at))
+
+    def _exchange(self) -> set[int]:
+        """The slots whose worker has a successor of its own generation under way."""
+        slots = [worker.slot for worker in self.crew(self.serving)]
+        return {slot for slot in slots if slots.count(slot) > 1}
+
+    def _recycle(self, now: float) -> None:
+        """Replaces one tired worker at a time, the successor first."""
+        if self.coming or not self.serving:
+            return
+        crew = self.crew(self.serving)
+        for at in self._exchange():
+            pair = sorted((worker for worker in crew if worker.slot == at), key=lambda w: w.id)
+            if pair[-1].stage is Stage.SERVING:
+                for worker in pair[:-1]:
+                    self._retire(worker, "recycle", now)
+            else:
+                return
+        for worker in crew:
+            slot = self.slots[worker.slot]
+            if worker.stage is not Stage.SERVING or slot.closes_at is not None:
+                continue
+            cause = worker.tired(self.policy, now)
+            if cause and now >= slot.not_before and self._can_fork(self.serving):
+                self._note("info", "worker is to be replaced", worker, cause=cause)
+                self._spawn(worker.slot, self.serving, now)
+                return
+
+    def _steer(self, now: float) -> None:
+        if not self.steerable:
+            return
+        out = slots_out(self.slots, self.workers.values(), now)
+        chosen = adopters(out, self.workers, self.adopted)
+        for at, id in [*self.adopted.items()]:
+            if chosen.get(at) != id:
+                self._release(at)
+        if out != self.out:
+            self.out = out
+            self._actions.append(Steer(out))
+        for at, id in chosen.items():
+            if at not in self.adopted:
+                self.adopted[at] = id
+                self._actions.append(Adopt(id, at))
+
+    def _steer_no_more(self) -> None:
+        for at in [*self.adopted]:
+            self._release(at)
+        if self.out:
+            self.out = frozenset()
+            self._actions.append(Steer(self.out))
+
+    def _release(self, at: int) -> None:
+        id = self.adopted.pop(at)
+        if id in self.workers:
+            self._actions.append(Release(id, at))

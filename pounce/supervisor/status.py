@@ -1,0 +1,76 @@
+"""What the master knows, as one JSON object: for `pounce ctl status`. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pounce.supervisor.crew import Worker
+from pounce.supervisor.stages import STAYING
+from pounce.supervisor.state import Supervisor
+
+
+def status_of(state: Supervisor, pids: Mapping[int, int], now: float) -> dict[str, Any]:
+    """The supervisor's part of the status.
+
+    Args:
+        pids: of the workers, by their number; one that is being forked has none.
+        now: on the supervisor's clock.
+
+    Returns:
+        "state": "starting", "serving", "reloading", "probation", "stopping"; "generation" that
+        serves, "coming" (0: none), "slots" wanted; "probation_s" left; "workers", by slot and age.
+    """
+    return {
+        "state": _state(state),
+        "generation": state.serving,
+        "coming": state.coming,
+        "slots": state.active,
+        "slots_out": sorted(state.out),
+        "probation_s": _left(state.trial_until, now),
+        "workers": [
+            _worker(worker, pids.get(worker.id, 0), now)
+            for worker in sorted(state.workers.values(), key=lambda one: (one.slot, one.id))
+        ],
+    }
+
+
+def _state(state: Supervisor) -> str:
+    if state.ending:
+        return "stopping"
+    if state.trial_until < math.inf:
+        return "probation"
+    if state.coming:
+        return "reloading" if state.serving else "starting"
+    return "serving" if state.serving else "starting"
+
+
+def _worker(worker: Worker, pid: int, now: float) -> dict[str, Any]:
+    beat = worker.heartbeat
+    leaving = worker.stage not in STAYING
+    return {
+        "slot": worker.slot,
+        "generation": worker.generation,
+        "pid": pid,
+        "stage": "stalled" if worker.stalled else worker.stage.value,
+        "serving_s": _since(worker.serving_since, now),
+        "silent_s": _since(worker.heard_at, now),
+        "accepts": worker.accepts,
+        "requests": beat.requests if beat else 0,
+        "connections": beat.connections if beat else 0,
+        "accepted": beat.accepted if beat else 0,
+        "in_flight": beat.in_flight if beat else 0,
+        "memory": beat.memory if beat else 0,
+        "leaving": leaving,
+        "left_s": _left(worker.due, now) if leaving else None,
+        "open_at_drain": worker.open_at_drain,
+    }
+
+
+def _since(begun: float, now: float) -> float | None:
+    return None if begun == math.inf else round(max(0.0, now - begun), 2)
+
+
+def _left(until: float, now: float) -> float | None:
+    return None if until == math.inf else round(max(0.0, until - now), 2)

@@ -1,0 +1,119 @@
+"""A Config to the parts of one worker: loop, reader of heads, service. Runs none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pounce.access_log import AccessLog, LineWriter
+from pounce.asgi import App
+from pounce.config import Config
+from pounce.scoreboard import Scoreboard
+from pounce.worker.scope import Trust
+from pounce.worker.service import TURNED_AWAY_LIMIT, Service, Timeouts
+from pounce.worker.wire.h1_h11 import H11Reader
+from pounce.worker.wire.h1_head import HeadReader
+from pounce.worker.wire.h1_output import Http1Rules
+from pounce.worker.wire.h1_request import Limits
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """An event loop: uvloop's where it is wanted and installed."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name == "uvloop":
+                raise
+        else:
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
+    return asyncio.new_event_loop()
+
+
+def new_reader(name: str) -> HeadReader:
+    """A reader of HTTP/1.1 heads: httptools where it is wanted and installed."""
+    if name != "h11":
+        try:
+            from pounce.worker.wire.h1_httptools import HttptoolsReader
+        except ImportError:
+            if name == "httptools":
+                raise
+        else:
+            return HttptoolsReader()
+    return H11Reader()
+
+
+def _access_log(config: Config) -> AccessLog | None:
+    if not config.access_log:
+        return None
+    return AccessLog(
+        LineWriter(config.access_log_file),
+        worker=os.getpid(),
+        form=config.log_format,
+        exclude=config.access_log_exclude,
+    )
+
+
+def counter(scoreboard: Scoreboard, record: int, limit: int) -> Callable[[int], bool]:
+    """Counts this worker's connections where all workers see them; False past `limit`."""
+    if not limit:
+        return lambda change: True
+    count = 0
+
+    def admit(change: int) -> bool:
+        nonlocal count
+        count += change
+        scoreboard.set_connections(record, count)
+        return change < 0 or scoreboard.total_connections() <= limit
+
+    return admit
+
+
+def new_service(
+    config: Config,
+    app: App,
+    loop: asyncio.AbstractEventLoop,
+    state: dict[str, Any],
+    *,
+    admit: Callable[[int], bool],
+) -> Service:
+    """What all connections of a worker share, by the settings.
+
+    Args:
+        state: of the lifespan.
+        admit: counts connections; see Service.
+    """
+    return Service(
+        app,
+        loop=loop,
+        reader=new_reader(config.http),
+        rules=Http1Rules(
+            Limits(
+                max_target_size=config.max_target_size,
+                max_field_size=config.max_field_size,
+                max_head_size=config.max_head_size,
+                max_headers=config.max_headers,
+                max_body_size=config.max_body_size,
+            ),
+            server=b"pounce" if config.server_header else b"",
+            max_requests=config.max_keep_alive_requests,
+        ),
+        timeouts=Timeouts(
+            silent_timeout=config.silent_timeout,
+            head_timeout=config.head_timeout,
+            body_timeout=config.body_timeout,
+            body_min_rate=config.body_min_rate,
+            keep_alive_timeout=config.keep_alive_timeout,
+            write_timeout=config.write_timeout,
+        ),
+        trust=Trust(config.forwarded_allow_ips),
+        access=_access_log(config),
+        admit=admit,
+        turned_away_limit=max(TURNED_AWAY_LIMIT, config.max_connections // 4),
+        proxy_protocol=config.proxy_protocol,
+        root_path=config.root_path,
+        state=state,
+    )

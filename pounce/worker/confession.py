@@ -1,0 +1,58 @@
+"""What a worker does just now, for the log: its requests in flight, and where its code stands.
+
+Asked for by SIGQUIT, from the master before it gives up a worker that does not answer, or by hand.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+import traceback
+from time import monotonic
+from types import FrameType
+from typing import IO, Final
+
+from pounce.worker.service import Service
+
+log = logging.getLogger("pounce")
+
+MOST: Final = 20  # requests that are named
+
+
+def confess_when_asked(service: Service) -> None:
+    """From now on SIGQUIT has it logged.
+
+    The handler runs between two bytecodes of whatever keeps the event loop, also in the middle of a
+    time.sleep(). C code that never returns is not interrupted; its stack comes with SIGABRT.
+    """
+
+    def confess(number: int, frame: FrameType | None) -> None:
+        log.warning("asked what it does, %s", describe(service))
+        if frame is not None:
+            text = "".join(traceback.format_stack(frame)).rstrip()
+            log.warning("its code stands at\n%s", text)
+
+    signal.signal(signal.SIGQUIT, confess)
+
+
+def describe(service: Service) -> str:
+    """The requests in flight, the longest first."""
+    now = monotonic()
+    streams = sorted(service.running, key=lambda stream: stream.begun or now)
+    parts = []
+    for stream in streams[:MOST]:
+        target = stream.head.target.decode("ascii")
+        age = f" {now - stream.begun:.1f}s" if stream.begun else ""
+        parts.append(f"{stream.head.method} {target}{age}")
+    if len(streams) > MOST:
+        parts.append(f"and {len(streams) - MOST} more")
+    return f"requests={len(streams)} {', '.join(parts)}".rstrip()
+
+
+def write_stacks_at_the_end(trace: IO[bytes] | int) -> None:
+    """When this process dies of SIGABRT, SIGSEGV or the like, its Python stacks go to `trace`.
+
+    Done by C code in the signal handler, so it works while a lock is held or the heap is broken.
+    """
+    faulthandler.enable(file=trace, all_threads=True)

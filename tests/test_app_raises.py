@@ -1,0 +1,100 @@
+"""An application whose own code raises while it is loaded: its traceback, and nothing of ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pounce.app
+from tests.support.modules import modules_in, refusal
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Path]:
+    with modules_in(tmp_path):
+        yield tmp_path
+
+
+@pytest.mark.parametrize(
+    ("target", "message", "last"),
+    [
+        (
+            "raises:app",
+            "module raises fails to import: RuntimeError: first",
+            "RuntimeError: first\nsecond",
+        ),
+        (
+            "deep:app",
+            "module deep fails to import: RuntimeError: first",
+            "RuntimeError: first\nsecond",
+        ),
+        (
+            "needs:app",
+            "module needs fails to import: ModuleNotFoundError: "
+            f"No module named 'not_installed_anywhere'; is it installed in {sys.prefix}?",
+            "ModuleNotFoundError: No module named 'not_installed_anywhere'",
+        ),
+        (
+            "itself:app",
+            "module itself fails to import: ModuleNotFoundError: "
+            "No module named 'itself.part'; 'itself' is not a package",
+            "'itself' is not a package",
+        ),
+        (
+            "chained:app",
+            "module chained fails to import: ValueError: no key",
+            "ValueError: no key",
+        ),
+        (
+            "exits:app",
+            "module exits ends the process with exit('enough') while it is imported",
+            "SystemExit: enough",
+        ),
+        (
+            "shop:create_badly()",
+            "factory shop:create_badly() raises KeyError: 'missing'",
+            "KeyError: 'missing'",
+        ),
+        (
+            "shop:create_exit()",
+            "factory shop:create_exit() ends the process with exit(7)",
+            "SystemExit: 7",
+        ),
+    ],
+)
+def test_code_that_raises_is_shown_with_its_own_traceback_and_nothing_of_ours(
+    target: str, message: str, last: str, here: Path
+) -> None:
+    error = refusal(target, here)
+    assert str(error) == message
+    assert error.traceback.rstrip().endswith(last)
+    module = target.partition(":")[0]
+    assert f'File "{here / module}.py"' in error.traceback
+    assert "importlib" not in error.traceback
+    assert pounce.app.__file__ not in error.traceback
+
+
+def test_a_module_that_hides_one_of_pythons_own_is_named(here: Path) -> None:
+    (here / "tabnanny.py").write_text("")
+    (here / "sched.py").write_text("")  # not spoken of
+    (here / "hidden.py").write_text("import tabnanny\ntabnanny.check\n")
+    assert str(refusal("hidden:app", here)) == (
+        "module hidden fails to import: AttributeError: module 'tabnanny' has no attribute "
+        f"'check'; tabnanny in {here} hides Python's own module of that name"
+    )
+
+
+def test_the_cause_of_an_error_is_shown_too_and_trimmed_alike(here: Path) -> None:
+    error = refusal("chained:app", here)
+    assert "KeyError: 'key'" in error.traceback
+    assert "direct cause" in error.traceback
+
+
+def test_a_syntax_error_is_shown_with_file_and_line(here: Path) -> None:
+    error = refusal("syntax:app", here)
+    assert str(error).startswith("module syntax fails to import: SyntaxError: ")
+    assert f'File "{here}/syntax.py", line 2' in error.traceback
+    assert "def broken(:" in error.traceback

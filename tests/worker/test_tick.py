@@ -1,0 +1,167 @@
+"""A worker as its master sees it, when a connection is broken or the application does not stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pounce import ipc
+from pounce.asgi import Receive, Scope, Send
+from pounce.worker import worker as worker_module
+from pounce.worker.acceptor import make_acceptor
+from pounce.worker.connection import Connection
+from pounce.worker.door import Door
+from pounce.worker.lifespan import Lifespan
+from pounce.worker.service import Service, Timeouts
+from pounce.worker.worker import Worker, sweep_interval
+from tests.support.transport import MemoryTransport, make_service
+from tests.worker.test_connection import hello
+
+SILENT = Timeouts(silent_timeout=0.2)
+HUNG = 30.0  # seconds; only a failing test waits so long
+
+
+class Broken(Connection):
+    """Its deadlines cannot be looked at, nor can it be cut."""
+
+    looks = 0
+
+    def sweep(self, now: float) -> None:
+        self.looks += 1
+        raise RuntimeError("no deadlines")
+
+    def cut(self, reason: str) -> None:
+        super().cut(reason)
+        raise RuntimeError("no end")
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """The garbage collector, which a worker sets for the whole process."""
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+
+
+def joined(connection: Connection) -> tuple[Connection, MemoryTransport]:
+    transport = MemoryTransport()
+    connection.connection_made(transport)
+    return connection, transport
+
+
+class MasterEnd:
+    """The master's end of the channel to a worker."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._reader = ipc.LineReader()
+        channel.setblocking(False)
+
+    def say(self, message: ipc.ToWorker) -> None:
+        self._channel.send(ipc.encode(message))
+
+    async def hear(self, kind: type[object]) -> None:
+        """Until the worker has said so."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(HUNG):
+            while True:
+                data = await loop.sock_recv(self._channel, 4096)
+                assert data, f"the worker left without {kind.__name__}"
+                said = [ipc.decode(line) for line in self._reader.feed(data)]
+                if any(isinstance(one, kind) for one in said):
+                    return
+
+
+@asynccontextmanager
+async def at_work(service: Service, lifespan: Lifespan) -> AsyncIterator[MasterEnd]:
+    """A worker that accepts; at the end of the block it must be on its way out."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    worker = Worker(ipc.Seat(0, 1, 0, theirs.detach(), ()))
+    door = Door(
+        [], lambda own: make_acceptor(service.loop, own, lambda: Connection(service), backlog=1)
+    )
+    serving = asyncio.create_task(
+        worker.serve(service, lifespan, door, date=False, shutdown_timeout=1.0)
+    )
+    with ours:
+        master = MasterEnd(ours)
+        await master.hear(ipc.Ready)
+        master.say(ipc.Go())
+        await master.hear(ipc.Accepting)
+        yield master
+        async with asyncio.timeout(HUNG):
+            assert await serving == 0
+    worker._control._socket.close()
+
+
+def test_a_connection_whose_deadlines_fail_is_cut_and_the_others_have_theirs(
+    as_before: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "TICK", 0.05)
+
+    async def main() -> None:
+        service = make_service(hello, timeouts=SILENT)
+        async with at_work(service, Lifespan(hello, mode="off")) as master:
+            broken = [joined(Broken(service)) for _ in range(4)]
+            others = [joined(Connection(service)) for _ in range(4)]
+            await master.hear(ipc.Heartbeat)
+            async with asyncio.timeout(HUNG):
+                while any(transport.state == "open" for _, transport in others):
+                    await asyncio.sleep(0)
+            for connection, transport in broken:
+                assert isinstance(connection, Broken)
+                assert transport.state == "aborted"
+                assert connection.looks == 1
+            for connection, _ in [*others, *broken]:
+                connection.connection_lost(None)
+            master.say(ipc.Drain("exit", 1.0))
+
+    with caplog.at_level(logging.INFO, "pounce"):
+        asyncio.run(main())
+    texts = [record.getMessage() for record in caplog.records]
+    assert (
+        texts
+        == ["deadlines of a connection cannot be looked at, cutting it client=127.0.0.1:50000"] * 4
+    )
+    assert all(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_lifespan_shutdown_that_is_left_unfinished_is_said_to_be(
+    as_before: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ends: bool
+) -> None:
+    monkeypatch.setattr(worker_module, "SHUTDOWN_GRACE", 30.0 if ends else 0.1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if not ends:
+            await asyncio.Event().wait()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def main() -> None:
+        async with at_work(make_service(app), Lifespan(app, mode="on")) as master:
+            master.say(ipc.Drain("exit", 0.0))
+
+    asyncio.run(main())
+    texts = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    unfinished = "lifespan shutdown was not over in time, leaving without its end had_s="
+    assert [text.startswith(unfinished) for text in texts] == ([] if ends else [True])
+
+
+@pytest.mark.parametrize(
+    ("shortest", "interval"), [(0.0, 1.0), (60.0, 1.0), (2.0, 0.5), (0.01, 0.05)]
+)
+def test_sweeps_come_four_times_within_the_shortest_timeout(
+    shortest: float, interval: float
+) -> None:
+    assert sweep_interval(Timeouts(0, 0, 0, 0, 75.0, shortest)) == interval
