@@ -171,11 +171,26 @@ def _no_module(target: str, name: str, missing: str, app_dir: str) -> str:
         near = did_you_mean(last, _modules(list(package.__path__)), form=f"{parent}.{{}}{rest}")
         return f"cannot load {target!r}: package {parent} has no module {last}{near}"
     directory = os.path.abspath(app_dir)
-    near = did_you_mean(last, _modules([directory]), form="{}" + name[len(missing) :] + rest)
+    near = _another_folder(name, directory, rest) or did_you_mean(
+        last, _modules([directory]), form="{}" + name[len(missing) :] + rest
+    )
     return (
         f"cannot load {target!r}: there is no module {missing} in {directory} "
         f"or elsewhere on sys.path{near}"
     )
+
+
+def _another_folder(name: str, directory: str, rest: str) -> str:
+    """The hint for a module that stands one folder below or above the one it is looked for in."""
+    top, _, below = name.partition(".")
+    if os.path.basename(directory) == top and below.partition(".")[0] in _modules([directory]):
+        return f"; did you mean --app-dir {os.path.dirname(directory)}?"
+    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+        if entry.is_dir() and entry.name[0] != "." and top in _modules([entry.path]):
+            if os.path.exists(os.path.join(entry.path, "__init__.py")):
+                return f"; did you mean {entry.name}.{name}{rest}?"
+            return f"; did you mean --app-dir {entry.path}?"
+    return ""
 
 
 def _modules(paths: list[str]) -> list[str]:
