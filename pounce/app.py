@@ -185,11 +185,11 @@ def _another_folder(name: str, directory: str, rest: str) -> str:
     top, _, below = name.partition(".")
     if os.path.basename(directory) == top and below.partition(".")[0] in _modules([directory]):
         return f"; did you mean --app-dir {os.path.dirname(directory)}?"
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        if entry.is_dir() and entry.name[0] != "." and top in _modules([entry.path]):
-            if os.path.exists(os.path.join(entry.path, "__init__.py")):
-                return f"; did you mean {entry.name}.{name}{rest}?"
-            return f"; did you mean --app-dir {entry.path}?"
+    for folder in sorted(Path(directory).glob("[!.]*/")):
+        if top in _modules([str(folder)]):
+            if (folder / "__init__.py").exists():
+                return f"; did you mean {folder.name}.{name}{rest}?"
+            return f"; did you mean --app-dir {folder}?"
     return ""
 
 
