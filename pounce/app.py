@@ -31,6 +31,8 @@ USUAL_MODULES: Final = frozenset(("app", "application", "asgi", "main", "server"
 # Where run() puts an application that is given as an object; workers get it by fork.
 GIVEN_TARGET: Final = "pounce.app:given"
 given: App | None = None
+# What load_app() is importing or calling now; a pounce.run() out of that would serve in a worker.
+loading: str = ""
 
 
 def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
@@ -49,16 +51,25 @@ def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
         raise LoadError(f"cannot load {target!r}: {flaw}")
     module_name, attribute, call = cast(re.Match[str], TARGET.fullmatch(target)).groups()
     _put_first(app_dir)
+    global loading
+    loading = target
+    try:
+        return _load(target, module_name, attribute, factory=bool(factory or call), app_dir=app_dir)
+    finally:
+        loading = ""
+
+
+def _load(target: str, module_name: str, attribute: str, *, factory: bool, app_dir: str) -> App:
     module = _import(target, module_name, app_dir)
     if not attribute:
         raise LoadError(f"{target!r} names a module, but nothing in it{_candidates(module)}")
     found = _look_up(module, attribute, app_dir)
-    if factory or call:
+    if factory:
         found = _call(f"{module_name}:{attribute}", found)
         name = f"what {module_name}:{attribute}() returned"
     else:
         name = f"{module_name}:{attribute}"
-    if objection := _objection(name, found, called=bool(factory or call)):
+    if objection := _objection(name, found, called=factory):
         raise LoadError(objection + _taken(module, app_dir))
     return cast(App, found)
 
