@@ -107,7 +107,8 @@ def test_a_module_that_serves_itself_while_it_is_imported_is_told_how_to_begin(
     (here / "served.py").write_text(
         "import pounce\n"
         "async def app(scope, receive, send): ...\n"
-        "def make(): pounce.run(app)\n" + ("pounce.run(app)\n" if target == "served:app" else "")
+        "def make(): pounce.run(app, loop=0)\n"
+        + ("pounce.run(app, loop=0)\n" if target == "served:app" else "")
     )
     error = refusal(target, here)
     assert str(error).endswith(
