@@ -49,6 +49,12 @@ def run(app: str | App, **settings: Any) -> None:
     Raises:
         PounceError: it cannot be served; the message is one line.
     """
+    import pounce.app
     from pounce.serve import run as serve_app  # asyncio, click and the rest only when asked for
 
+    if pounce.app.loading:
+        raise UsageError(
+            f"pounce.run() was called while {pounce.app.loading} is loaded, by its own code; "
+            'put the call below: if __name__ == "__main__":'
+        )
     serve_app(app, settings)

@@ -31,6 +31,8 @@ USUAL_MODULES: Final = frozenset(("app", "application", "asgi", "main", "server"
 # Where run() puts an application that is given as an object; workers get it by fork.
 GIVEN_TARGET: Final = "pounce.app:given"
 given: App | None = None
+# What load_app() is importing or calling now; a pounce.run() out of that would serve in a worker.
+loading: str = ""
 
 
 def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
@@ -49,16 +51,25 @@ def load_app(target: str, *, factory: bool = False, app_dir: str = ".") -> App:
         raise LoadError(f"cannot load {target!r}: {flaw}")
     module_name, attribute, call = cast(re.Match[str], TARGET.fullmatch(target)).groups()
     _put_first(app_dir)
+    global loading
+    loading = target
+    try:
+        return _load(target, module_name, attribute, factory=bool(factory or call), app_dir=app_dir)
+    finally:
+        loading = ""
+
+
+def _load(target: str, module_name: str, attribute: str, *, factory: bool, app_dir: str) -> App:
     module = _import(target, module_name, app_dir)
     if not attribute:
         raise LoadError(f"{target!r} names a module, but nothing in it{_candidates(module)}")
     found = _look_up(module, attribute, app_dir)
-    if factory or call:
+    if factory:
         found = _call(f"{module_name}:{attribute}", found)
         name = f"what {module_name}:{attribute}() returned"
     else:
         name = f"{module_name}:{attribute}"
-    if objection := _objection(name, found, called=bool(factory or call)):
+    if objection := _objection(name, found, called=factory):
         raise LoadError(objection + _taken(module, app_dir))
     return cast(App, found)
 
@@ -171,11 +182,26 @@ def _no_module(target: str, name: str, missing: str, app_dir: str) -> str:
         near = did_you_mean(last, _modules(list(package.__path__)), form=f"{parent}.{{}}{rest}")
         return f"cannot load {target!r}: package {parent} has no module {last}{near}"
     directory = os.path.abspath(app_dir)
-    near = did_you_mean(last, _modules([directory]), form="{}" + name[len(missing) :] + rest)
+    near = _another_folder(name, directory, rest) or did_you_mean(
+        last, _modules([directory]), form="{}" + name[len(missing) :] + rest
+    )
     return (
         f"cannot load {target!r}: there is no module {missing} in {directory} "
         f"or elsewhere on sys.path{near}"
     )
+
+
+def _another_folder(name: str, directory: str, rest: str) -> str:
+    """The hint for a module that stands one folder below or above the one it is looked for in."""
+    top, _, below = name.partition(".")
+    if os.path.basename(directory) == top and below.partition(".")[0] in _modules([directory]):
+        return f"; did you mean --app-dir {os.path.dirname(directory)}?"
+    for folder in sorted(Path(directory).glob("[!.]*/")):
+        if top in _modules([str(folder)]):
+            if (folder / "__init__.py").exists():
+                return f"; did you mean {folder.name}.{name}{rest}?"
+            return f"; did you mean --app-dir {folder}?"
+    return ""
 
 
 def _modules(paths: list[str]) -> list[str]:

@@ -123,6 +123,16 @@ def test_an_object_given_to_run_is_found_under_its_own_name(
             "did you mean shop:app?",
         ),
         (
+            "inner:application",
+            "cannot load 'inner:application': there is no module inner in HERE "
+            "or elsewhere on sys.path; did you mean package.inner:application?",
+        ),
+        (
+            "main:app",
+            "cannot load 'main:app': there is no module main in HERE "
+            "or elsewhere on sys.path; did you mean --app-dir HERE/folder?",
+        ),
+        (
             "SHOP:app",
             "cannot load 'SHOP:app': there is no module SHOP in HERE or elsewhere on sys.path; "
             "did you mean shop:app?",
@@ -243,6 +253,13 @@ def test_a_wrong_name_is_refused_by_the_half_that_is_wrong(
     error = refusal(target, here)
     assert str(error) == message.replace("HERE", str(here))
     assert error.traceback == ""
+
+
+def test_who_stands_in_the_package_is_told_to_look_from_the_folder_above(here: Path) -> None:
+    assert str(refusal("folder.main:app", here / "folder")) == (
+        f"cannot load 'folder.main:app': there is no module folder in {here / 'folder'} "
+        f"or elsewhere on sys.path; did you mean --app-dir {here}?"
+    )
 
 
 def test_a_module_that_another_one_stood_in_for_is_told_from_one_without_the_name(

@@ -98,3 +98,21 @@ def test_a_syntax_error_is_shown_with_file_and_line(here: Path) -> None:
     assert str(error).startswith("module syntax fails to import: SyntaxError: ")
     assert f'File "{here}/syntax.py", line 2' in error.traceback
     assert "def broken(:" in error.traceback
+
+
+@pytest.mark.parametrize("target", ["served:app", "served:make()"])
+def test_a_module_that_serves_itself_while_it_is_imported_is_told_how_to_begin(
+    target: str, here: Path
+) -> None:
+    (here / "served.py").write_text(
+        "import pounce\n"
+        "async def app(scope, receive, send): ...\n"
+        "def make(): pounce.run(app, loop=0)\n"
+        + ("pounce.run(app, loop=0)\n" if target == "served:app" else "")
+    )
+    error = refusal(target, here)
+    assert str(error).endswith(
+        f"UsageError: pounce.run() was called while {target} is loaded, by its own code; "
+        'put the call below: if __name__ == "__main__":'
+    )
+    assert pounce.app.loading == ""
