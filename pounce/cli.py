@@ -17,13 +17,14 @@ import click
 from pounce import __version__, mistakes
 from pounce.app import flaw_of
 from pounce.config import SETTINGS
+from pounce.ctl.commands import ctl
 from pounce.errors import EXIT_CONFIG, EXIT_OK, ConfigError, LoadError, PounceError, UsageError
 from pounce.log import escape
 from pounce.settings import Setting
 from pounce.sources import Layer, Resolved, from_environ, from_flags, from_table, resolve
 
 DEFAULT_COMMAND: Final = "serve"
-COMMANDS: Final = ("check",)  # those that are shown
+COMMANDS: Final = ("check", "ctl")  # those that are shown
 NAMES: Final = {"help_option_names": ["-h", "--help"]}
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, what shells show
 
@@ -220,6 +221,7 @@ pounce.add_command(
         """,
     )
 )
+pounce.add_command(ctl)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ EXIT_LOAD: Final = 3
 EXIT_LIFESPAN: Final = 4
 EXIT_BIND: Final = 5
 EXIT_BOOT: Final = 6
+EXIT_NO_SERVER: Final = 7  # of pounce ctl alone
 
 
 class PounceError(Exception):

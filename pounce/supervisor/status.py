@@ -4,11 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pounce.supervisor.crew import Worker
 from pounce.supervisor.stages import STAYING
 from pounce.supervisor.state import Supervisor
+
+
+@dataclass(slots=True)
+class About:
+    """What the supervisor does not know of its server.
+
+    Attributes:
+        started_at: seconds since 1970.
+        begun_at: the same moment on the supervisor's clock.
+        last_reload: how the last one ended; None: there was none.
+    """
+
+    app: str
+    version: str
+    pid: int
+    addresses: tuple[str, ...]
+    started_at: float
+    begun_at: float
+    last_reload: tuple[int, str, float] | None = None
+
+    def note(self, generation: int, why: str, now: float) -> None:
+        """A reload is over: `generation` stays, or was given up because of `why`."""
+        self.last_reload = (generation, why, now)
+
+    def facts(self, now: float) -> dict[str, Any]:
+        """The status begins with this; "last_reload" has a "why" where it failed."""
+        last = None
+        if self.last_reload:
+            generation, why, at = self.last_reload
+            last = {"generation": generation, "ok": not why, "why": why, "ago_s": _since(at, now)}
+        return {
+            "version": self.version,
+            "app": self.app,
+            "pid": self.pid,
+            "addresses": list(self.addresses),
+            "started_at": round(self.started_at, 3),
+            "uptime_s": _since(self.begun_at, now),
+            "last_reload": last,
+        }
 
 
 def status_of(state: Supervisor, pids: Mapping[int, int], now: float) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""`pounce ctl`: asks a running server, and shows what it says. The server knows none of it."""
