@@ -23,8 +23,9 @@ from pounce import log as logs
 from pounce.addresses import Address, parse_address
 from pounce.asgi import App
 from pounce.config import Config
+from pounce.control_path import ControlSocket, open_control
 from pounce.cores import usable_cores
-from pounce.errors import ConfigError, ExtraMissing, UsageError
+from pounce.errors import BindError, ConfigError, ExtraMissing, UsageError
 from pounce.listeners import open_listeners
 from pounce.reread import read_again
 from pounce.scoreboard import Scoreboard
@@ -86,6 +87,7 @@ def serve(
         uds_owner_origin=origins.get("uds_owner", "Config"),
         shared=config.listen_mode == "shared",
     )
+    control = control_of(config, origins)
     scoreboard = Scoreboard(max(slots_of(config) * RECORDS_PER_SLOT, RECORDS_LEAST))
     set_title("master", app=name_of(config))
     for line in banner(config, listeners.names):
@@ -104,6 +106,8 @@ def serve(
         scoreboard=scoreboard,
         reread=reread,
         reload_dirs=[Path(config.app_dir)] if config.reload else [],
+        control=control,
+        app=name_of(config),
     ).run()
 
 
@@ -131,6 +135,19 @@ def plan_of(config: Config, scoreboard: Scoreboard) -> Plan:
         ),
         slots=slots_of(config),
     )
+
+
+def control_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> ControlSocket | None:
+    """What `pounce ctl` connects to; the server may do without, unless a path is given.
+
+    Raises:
+        ConfigError: there can be no socket at the path that is given.
+    """
+    try:
+        return open_control(config.control_socket, origin=origins.get("control_socket", "Config"))
+    except BindError as error:
+        log.warning("pounce ctl cannot reach this server: %s", error)
+        return None
 
 
 def slots_of(config: Config) -> int:

@@ -68,7 +68,7 @@ class Control:
         self.stops()
         for client in list(self._clients.values()):
             self._drop(client)
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):  # it has failed before, or this is twice
             self._selector.unregister(self._listener.socket)
         self._listener.socket.close()
         self._listener.file.remove()

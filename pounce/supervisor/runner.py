@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -17,13 +18,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pounce import ipc
+from pounce import __version__, ipc
 from pounce import log as logs
+from pounce.control_path import ControlSocket
 from pounce.errors import PounceError
 from pounce.listeners import Listeners
 from pounce.supervisor import orders, process, steering
 from pounce.supervisor.children import Children, Plan, Scoreboard
+from pounce.supervisor.control import Control
+from pounce.supervisor.desk import Desk
 from pounce.supervisor.state import Supervisor
+from pounce.supervisor.status import About
 from pounce.supervisor.watch import Watcher
 
 log = logging.getLogger("pounce")
@@ -56,6 +61,8 @@ class Runner:
         reread: the plan of the next generation, by the settings as they are now; raises PounceError
             where they are wrong. None: they never change.
         reload_dirs: reload when a Python file below them changes.
+        control: what `pounce ctl` connects to.
+        app: the application's name, for the status.
     """
 
     def __init__(
@@ -66,6 +73,8 @@ class Runner:
         scoreboard: Scoreboard,
         reread: Callable[[], Plan] | None = None,
         reload_dirs: Sequence[Path] = (),
+        control: ControlSocket | None = None,
+        app: str = "",
     ) -> None:
         self._listeners = listeners
         self._events: deque[orders.Event] = deque([orders.Tick()])
@@ -87,8 +96,26 @@ class Runner:
             leave=self._leave,
             selector=self._selector,
         )
+        self._control = control and Control(control, self._desk(app), self._selector)
         self._status: int | None = None
         self._watcher: Watcher | None = None
+
+    def _desk(self, app: str) -> Desk:
+        return Desk(
+            about=About(
+                app=app,
+                version=__version__,
+                pid=os.getpid(),
+                addresses=tuple(self._listeners.names),
+                started_at=time.time(),
+                begun_at=time.monotonic(),
+            ),
+            state=self.state,
+            children=self.children,
+            tell=self._events.append,
+            reload=self.reload,
+            upgrade=self.upgrade,
+        )
 
     def run(self) -> int:
         """Serve until told to stop; the exit status. Once, and in the main thread (signals)."""
@@ -112,6 +139,8 @@ class Runner:
             self._perform(action)
         if isinstance(event, orders.Exited):
             self.children.bury(event.worker)
+        if self._control and self.state.ending:
+            self._control.stops()
 
     def _sleep(self) -> None:
         begun = time.monotonic()
@@ -139,6 +168,8 @@ class Runner:
             self._watcher.close()
         self.children.close()
         self._listeners.close()
+        if self._control:
+            self._control.close()
         self._selector.close()
         self._wake.close()
         self._wakeup.close()
@@ -150,6 +181,8 @@ class Runner:
         self._wakeup.close()
         if self._watcher:
             self._watcher.abandon()
+        if self._control:
+            self._control.abandon()
 
     # Signals
 
@@ -209,6 +242,10 @@ class Runner:
         self._events.append(orders.Reload(plan.policy, slots))
         return ""
 
+    def upgrade(self) -> str:
+        """Begins an upgrade; "" or why there is none."""
+        return "this server cannot be upgraded while it runs"
+
     def _reopen_logs(self) -> None:
         logs.reopen()
         for child in self.children:
@@ -262,6 +299,9 @@ class Runner:
                     generation,
                     after_s,
                 )
+            case orders.Outcome(generation, why):
+                if self._control:
+                    self._control.outcome(generation, why)
             case orders.StopListening():
                 self._listeners.close()
             case orders.Note():
