@@ -28,8 +28,17 @@ RENAMED: Final[Mapping[str, str]] = {
     "-V": "--version",
     "-c": "pounce.toml, or [tool.pounce] of pyproject.toml, in the working directory",
     "-k": "--loop (workers are always asyncio processes)",
-    "-t": "--start-timeout for a worker's start, --shutdown-timeout for its end",
-    "--timeout": "--start-timeout for a worker's start, --shutdown-timeout for its end",
+    "-t": "--worker-timeout for one that hangs, --start-timeout, --shutdown-timeout",
+    "--timeout": "--worker-timeout for one that hangs, --start-timeout, --shutdown-timeout",
+    "-u": "--user",
+    "-g": "--group",
+    "-m": "--umask",
+    "--pid": "--pid-file",
+    "--pidfile": "--pid-file",
+    "--limit-max-requests": "--max-requests",
+    "--workers-lifetime": "--max-worker-age",
+    "--workers-max-rss": "--max-worker-memory",
+    "--preload-app": "--preload",
     "--config": "pounce.toml, or [tool.pounce] of pyproject.toml, in the working directory",
     "--worker-class": "--loop (workers are always asyncio processes)",
     "--listen": "--bind",
@@ -38,7 +47,6 @@ RENAMED: Final[Mapping[str, str]] = {
     "--unix-socket": "--bind unix:/path",
     "--socket": "--bind unix:/path",
     "--fd": "--bind fd://N",
-    "--umask": "--uds-mode",
     "--processes": "--workers",
     "--num-workers": "--workers",
     "--threads": "--workers (each is one asyncio process)",
@@ -84,9 +92,6 @@ ABSENT: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         ("-D", "--daemon"), "pounce stays in the foreground, as systemd and containers want it"
-    ),
-    **dict.fromkeys(
-        ("--pid", "--pidfile"), "the first line of the log names the process to send signals to"
     ),
     **dict.fromkeys(
         ("--error-logfile", "--log-file"), "the server's log is on standard error: 2>FILE"

@@ -29,7 +29,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Resolved]:
     """What would have been served, in place of serving it."""
     calls: list[Resolved] = []
 
-    def serve(config: Config, *, origins: dict[str, str], warnings: list[str]) -> int:
+    def serve(
+        config: Config, *, origins: dict[str, str], warnings: list[str], sources: object
+    ) -> int:
         calls.append(Resolved(config, origins))
         for warning in warnings:
             sys.stderr.write(warning + "\n")
@@ -119,7 +121,7 @@ def test_the_settings_page_is_up_to_date() -> None:
         (["--workers"], "--workers requires an argument"),
         (
             ["main:app", "--workers", "0"],
-            "workers is '0' (from --workers); it must be a whole number from 1 to 512",
+            "workers is '-1' (from --workers); it must be a whole number from 0 to 512, or auto",
         ),
         (
             ["main:app", "--port=-1"],
@@ -188,7 +190,7 @@ def test_a_wrong_command_line_is_one_line_that_says_what_would_do(
         (
             "pounce.toml",
             "workers = '2'",
-            "workers is '2' (from pounce.toml); it must be a whole number from 1 to 512",
+            "workers is '2' (from pounce.toml); it must be a whole number from 0 to 512, or auto",
         ),
         *(
             (
@@ -232,7 +234,7 @@ def test_control_characters_in_what_was_typed_are_not_printed_raw(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refusal(capsys, "x:y", "--workers=\x1b[2J\n") == (
-        r"workers is '\x1b[2J\n' (from --workers); it must be a whole number from 1 to 512"
+        r"workers is '\x1b[2J\n' (from --workers); it must be a whole number from 0 to 512, or auto"
     )
     assert "\x1b" not in refusal(capsys, "--\x1b[2J")
 

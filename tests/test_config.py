@@ -46,6 +46,7 @@ def test_the_settings_are_those_that_are_documented_with_their_defaults() -> Non
     ("name", "text", "value"),
     [
         ("workers", "4", 4),
+        ("workers", "auto", 0),
         ("port", "0", 0),
         ("shutdown_timeout", "2.5", 2.5),
         ("shutdown_timeout", "3", 3.0),
@@ -92,15 +93,15 @@ def test_a_text_becomes_the_value_it_stands_for(name: str, text: str, value: obj
 @pytest.mark.parametrize(
     ("name", "text", "want"),
     [
-        ("workers", "0", "a whole number from 1 to 512"),
-        ("workers", "513", "a whole number from 1 to 512"),
-        ("workers", "", "a whole number from 1 to 512"),
-        ("workers", "two", "a whole number from 1 to 512"),
-        ("workers", "1_0", "a whole number from 1 to 512"),
-        ("workers", "٤", "a whole number from 1 to 512"),
-        ("workers", " 4", "a whole number from 1 to 512"),
-        ("workers", "1KiB", "a whole number from 1 to 512"),
-        ("workers", "9" * 5000, "a whole number from 1 to 512"),
+        ("workers", "-1", "a whole number from 0 to 512, or auto"),
+        ("workers", "513", "a whole number from 0 to 512, or auto"),
+        ("workers", "", "a whole number from 0 to 512, or auto"),
+        ("workers", "two", "a whole number from 0 to 512, or auto"),
+        ("workers", "1_0", "a whole number from 0 to 512, or auto"),
+        ("workers", "٤", "a whole number from 0 to 512, or auto"),
+        ("workers", " 4", "a whole number from 0 to 512, or auto"),
+        ("workers", "1KiB", "a whole number from 0 to 512, or auto"),
+        ("workers", "9" * 5000, "a whole number from 0 to 512, or auto"),
         ("port", "65536", "a whole number from 0 to 65535"),
         ("port", "-1", "a whole number from 0 to 65535"),
         ("max_headers", "0", "a whole number, 1 or more"),
@@ -151,6 +152,7 @@ def test_of_a_list_the_item_that_is_wrong_is_named(name: str, text: str, item: s
     ("name", "given", "value"),
     [
         ("workers", 4, 4),
+        ("workers", "auto", 0),
         ("shutdown_timeout", 5, 5.0),
         ("shutdown_timeout", 0.5, 0.5),
         ("max_body_size", "1MiB", 1 << 20),
@@ -173,7 +175,7 @@ def test_an_object_of_the_right_type_is_taken(name: str, given: object, value: o
         ("workers", "4"),
         ("workers", 4.0),
         ("workers", True),
-        ("workers", 0),
+        ("workers", -1),
         ("workers", None),
         ("reload", 1),
         ("reload", "yes"),
@@ -199,8 +201,8 @@ def test_an_object_of_another_type_or_out_of_limits_is_not_guessed_at(
 
 
 def test_a_config_that_breaks_its_limits_cannot_be_made() -> None:
-    with pytest.raises(ConfigError, match=r"workers is 0 \(from Config\)"):
-        Config(workers=0)
+    with pytest.raises(ConfigError, match=r"workers is -1 \(from Config\)"):
+        Config(workers=-1)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().workers = 2  # type: ignore[misc]
 
@@ -253,8 +255,8 @@ def test_a_flag_is_named_as_it_was_typed(
 
 
 def test_a_wrong_flag_names_the_flag() -> None:
-    with pytest.raises(ConfigError, match=r"^workers is '0' \(from --workers\); it must be a "):
-        from_flags({"workers": "0"})
+    with pytest.raises(ConfigError, match=r"^workers is '-1' \(from --workers\); it must be a "):
+        from_flags({"workers": "-1"})
 
 
 def test_an_unknown_variable_is_a_warning_that_says_what_may_be_meant() -> None:
@@ -326,7 +328,7 @@ def test_the_stronger_way_to_say_where_to_listen_replaces_the_weaker() -> None:
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("workers", "default: 1; from 1 to 512"),
+        ("workers", "default: 1; 0: one for each core that may be used; from 0 to 512"),
         ("max_connections", "default: 0, no limit"),
         ("keep_alive_timeout", "default: 75 seconds; 0: off"),
         ("max_head_size", "default: 65536 bytes"),
@@ -353,7 +355,7 @@ def test_names_of_flags_and_variables_follow_from_the_setting() -> None:
     assert one.variable == "POUNCE_KEEP_ALIVE_TIMEOUT"
     assert one.placeholder == "SECONDS"
     assert SETTINGS["loop"].placeholder == "auto|uvloop|asyncio"
-    assert SETTINGS["workers"].placeholder == "N"
+    assert SETTINGS["workers"].placeholder == "N|auto"
 
 
 def test_a_setting_without_limits_or_form_says_its_type() -> None:

@@ -43,7 +43,8 @@ def test_messages_arrive_whole_however_the_stream_is_cut(
 
 
 def test_every_tag_names_one_message_of_one_direction() -> None:
-    kinds = [*ipc.ToWorker.__args__, *ipc.ToMaster.__args__]
+    between = [*ipc.FromTemplate.__args__, ipc.Fork]
+    kinds = list(dict.fromkeys([*ipc.ToWorker.__args__, *ipc.ToMaster.__args__, *between]))
     assert sorted(ipc.TAG_OF, key=repr) == sorted(kinds, key=repr)
     assert len(set(kinds)) == len(ipc.BY_TAG)
 

@@ -146,10 +146,9 @@ class Ledger(ABC):
             silent_s = now - worker.heard_at
             self._note("error", "worker does not answer, replacing it", worker, silent_s=silent_s)
             self._cue(worker.id, Cue.SILENT, now)
-        elif now >= worker.suspect_at:
+        elif self.steerable and now >= worker.suspect_at:
             worker.suspect_at = math.inf  # until Queued is there
-            if self.steerable:
-                self._actions.append(Probe(worker.slot))
+            self._actions.append(Probe(worker.slot))
 
     def _cue(self, id: int, cue: Cue, now: float, *, code: int = EXIT_BOOT) -> None:
         """Move a worker through the table, with what its new stage brings."""

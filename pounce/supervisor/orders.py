@@ -96,10 +96,14 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class NotAdded:
-    """An AddSlot could not be performed."""
+class Added:
+    """AddSlot has been performed."""
 
-    slot: int
+
+@dataclass(frozen=True, slots=True)
+class NotAdded:
+    """AddSlot could not be performed."""
+
     why: str
 
 
@@ -143,6 +147,7 @@ Event = (
     | TemplateGone
     | Reload
     | Scale
+    | Added
     | NotAdded
     | Queued
     | Slept
@@ -213,9 +218,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class AddSlot:
-    """Bind the listeners of one more slot; nothing unless that fails (NotAdded)."""
-
-    slot: int
+    """Bind the listeners of one more slot; answered by Added or NotAdded."""
 
 
 @dataclass(frozen=True, slots=True)

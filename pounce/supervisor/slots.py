@@ -23,6 +23,7 @@ class Slots(Ledger):
     """The part of the Supervisor that looks at the slots between reloads.
 
     Attributes:
+        wanted: how many slots there should be.
         serving: the generation that serves; 0: none yet.
         coming: the generation that is being started; 0: none.
         out: the slots that the kernel was told to leave out.
@@ -31,8 +32,10 @@ class Slots(Ledger):
 
     def __init__(self, *, slots: int, policy: Policy, steerable: bool) -> None:
         super().__init__(slots=slots, policy=policy, steerable=steerable)
+        self.wanted = slots
         self.serving = 0
         self.coming = 0
+        self._adding = False  # a slot is being bound
         self.out: frozenset[int] = frozenset()
         self.adopted: dict[int, int] = {}
 
@@ -42,7 +45,7 @@ class Slots(Ledger):
 
     @property
     def active(self) -> int:
-        """How many slots there should be."""
+        """How many slots there are, without those that are to go."""
         return len(self._active_slots())
 
     def _active_slots(self) -> list[int]:
@@ -52,23 +55,25 @@ class Slots(Ledger):
 
     def _scale(self, wanted: int, now: float) -> None:
         wanted = max(1, min(MOST_SLOTS, wanted))
-        if wanted == self.active or self.ending:
+        if wanted == self.wanted or self.ending:
             return
-        self._note("info", "scaling", workers=wanted, before=self.active)
-        for at in range(max(wanted, len(self.slots))):
-            if at == len(self.slots):
-                self.slots.append(Slot())
-                self._actions.append(AddSlot(at))
-            elif at >= wanted and self.slots[at].closes_at is None:
-                self.slots[at].closes_at = now + (SETTLE_S if self.steerable else 0.0)
-            elif at < wanted:
-                self.slots[at].closes_at = None
+        self._note("info", "scaling", workers=wanted, before=self.wanted)
+        self.wanted = wanted
+        for slot in self.slots[:wanted]:
+            slot.closes_at = None
+        for slot in self.slots[wanted:]:
+            if slot.closes_at is None:
+                slot.closes_at = now + (SETTLE_S if self.steerable else 0.0)
 
-    def _not_added(self, at: int, why: str) -> None:
-        """The highest slots have no listeners: there is no place for their workers."""
-        self._note("error", f"slot cannot be added: {why}", slot=at)
-        for slot in self.slots[at:]:
-            slot.closes_at = -math.inf
+    def _added(self) -> None:
+        self._adding = False
+        closes_at = None if len(self.slots) < self.wanted else -math.inf
+        self.slots.append(Slot(closes_at=closes_at))
+
+    def _not_added(self, why: str) -> None:
+        self._adding = False
+        self.wanted = max(1, min(self.wanted, len(self.slots)))
+        self._note("error", f"slot cannot be added: {why}", None, workers=self.wanted)
 
     def _queued(self, at: int, depth: int, now: float) -> None:
         for worker in self.workers.values():
@@ -89,6 +94,9 @@ class Slots(Ledger):
     # What follows
 
     def _settle_slots(self, now: float) -> None:
+        if len(self.slots) < self.wanted and not self._adding:
+            self._adding = True
+            self._actions.append(AddSlot())
         self._shrink(now)
         self._recycle(now)
         self._steer(now)

@@ -20,17 +20,16 @@ from pounce.supervisor.crew import (
     BACK_OFF_LIMIT_S,
     BACK_OFF_S,
     GOOD_LIFE_S,
-    HURRY_S,
     RELOAD_SPACING_S,
-    Ending,
     Policy,
     Worker,
 )
+from pounce.supervisor.endings import Endings
 from pounce.supervisor.orders import (
     Action,
+    Added,
     Event,
     Exited,
-    Finish,
     HungUp,
     Load,
     Loaded,
@@ -46,17 +45,14 @@ from pounce.supervisor.orders import (
     Serving,
     Slept,
     Stop,
-    StopListening,
-    Tell,
     TemplateGone,
     Unload,
     Upgraded,
 )
-from pounce.supervisor.slots import Slots
 from pounce.supervisor.stages import STAYING, Cue, Stage
 
 
-class Supervisor(Slots):
+class Supervisor(Endings):
     """The master's decisions. One event at a time; `now` is from one monotonic clock.
 
     Args:
@@ -73,8 +69,6 @@ class Supervisor(Slots):
         self.loaded: set[int] = set()  # generations with a template, loading ones included
         self.loading_until = math.inf
         self.trial_until = math.inf  # of the coming generation, once all of it serves
-        self.listening = True
-        self.finished = False
         self._plan: Reload | None = None  # settings that come with the coming generation
         self._reload_asked = True  # the start is the first reload
         self._asked = Reload()
@@ -122,13 +116,16 @@ class Supervisor(Slots):
                 self._reload_asked = True
                 self._asked = event
             case Scale(to, by):
-                self._scale(to or self.active + by, now)
-            case NotAdded(slot, why):
-                self._not_added(slot, why)
+                self._scale(to or self.wanted + by, now)
+            case Added():
+                self._added()
+            case NotAdded(why):
+                self._not_added(why)
             case Queued(slot, depth):
                 self._queued(slot, depth, now)
             case Slept(seconds):
                 self._slept(seconds)
+                self.loading_until += seconds
             case Upgraded():
                 self._end(EXIT_OK, now, reason="upgrade")
             case Stop():
@@ -145,7 +142,8 @@ class Supervisor(Slots):
         for worker in self.workers.values():
             yield worker.due
             if worker.stage is Stage.SERVING:
-                yield worker.suspect_at
+                if self.steerable:
+                    yield worker.suspect_at
                 if self.policy.worker_timeout:
                     yield worker.heard_at + self.policy.worker_timeout
         yield self.loading_until
@@ -180,36 +178,6 @@ class Supervisor(Slots):
         if not self.ending:
             self._note("warning", "template died, reloading", generation=generation)
             self._reload_asked = True
-
-    def _slept(self, seconds: float) -> None:
-        """Nobody could be heard meanwhile, and time in which nobody listens is not counted."""
-        for worker in self.workers.values():
-            worker.heard_at += seconds
-            worker.suspect_at += seconds
-            if worker.stage in STAYING:
-                worker.due += seconds
-        self.loading_until += seconds
-
-    def _stop(self, now: float) -> None:
-        if self.ending is None:
-            self._end(EXIT_OK, now, delay=self.policy.drain_delay)
-            within_s, delay_s = self.policy.shutdown_timeout, self.policy.drain_delay
-            delay = {"delay_s": delay_s} if delay_s else {}
-            self._note("info", "stopping", None, within_s=within_s, **delay)
-        assert self.ending
-        self.ending.signals += 1
-        if self.ending.signals == 2:
-            self.ending.within_s = min(HURRY_S, self.policy.shutdown_timeout)
-            self.ending.accept_until = now
-            self._note("warning", "told to stop again, hurrying", within_s=self.ending.within_s)
-            for worker in self.workers.values():
-                if worker.stage is Stage.DRAINING:
-                    self._retire(worker, self.ending.reason, now)
-        elif self.ending.signals > 2:
-            self._note("warning", "told to stop a third time, killing the workers")
-            for id in list(self.workers):
-                while (worker := self.workers[id]).stage is not Stage.DOOMED:
-                    self._cue(worker.id, Cue.OVERDUE, now)
 
     def _lost(self, worker: Worker, now: float, code: int) -> None:
         if self.ending:
@@ -249,15 +217,11 @@ class Supervisor(Slots):
             self._note("error", "the server cannot start", status=code)
             self._end(code, -math.inf)
 
-    def _end(self, status: int, now: float, *, delay: float = 0.0, reason: str = "exit") -> None:
-        if self.ending is None:
-            within = self.policy.shutdown_timeout
-            self.ending = Ending(status, within, accept_until=now + delay, reason=reason)
-
     # What follows
 
     def _settle(self, now: float) -> None:
         if self.ending:
+            self._unload(())
             self._wind_up(self.ending, now)
             return
         if self._reload_asked and now >= self._reload_from:
@@ -265,6 +229,7 @@ class Supervisor(Slots):
         self._fill(now)
         self._open(now)
         self._judge(now)
+        self._fill(now)  # what it has made empty, or let go
         self._unload((self.serving, self.coming))
         served = {worker.slot for worker in self.crew(self.serving) if _serves(worker)}
         for worker in self.workers.values():
@@ -274,25 +239,6 @@ class Supervisor(Slots):
             if not _serves(worker) or worker.slot in served or not self.serving:
                 self._retire(worker, "reload", now)
         self._settle_slots(now)
-
-    def _wind_up(self, ending: Ending, now: float) -> None:
-        self._unload(())
-        self._steer_no_more()
-        for worker in self.workers.values():
-            if worker.stage not in STAYING and worker.stage is not Stage.LEAVING:
-                continue
-            if now < ending.accept_until and worker.accepts:
-                if not worker.lame:
-                    worker.lame = True
-                    self._actions.append(Tell(worker.id, ipc.LameDuck()))
-            else:
-                self._retire(worker, ending.reason, now)
-        if self.listening and not any(worker.accepts for worker in self.workers.values()):
-            self.listening = False
-            self._actions.append(StopListening())
-        if not self.workers:
-            self.finished = True
-            self._actions.append(Finish(ending.status))
 
     def _begin(self, now: float) -> None:
         """Start a generation of the newest code; one that was still coming is given up."""

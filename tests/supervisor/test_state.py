@@ -200,7 +200,7 @@ def test_a_dead_worker_is_replaced_at_once_and_goes_without_waiting_for_others()
 
 def test_the_cause_of_death_is_named() -> None:
     one = serving_kernel(slots=1)
-    one.feed(Exited(one.by_slot(0, generation=1).worker, None, "SIGKILL"))
+    one.feed(Exited(one.by_slot(0, generation=1).worker, None, "SIGKILL", "out of memory?"))
     (note,) = (note for note in one.notes if note.text == "worker died")
     assert note.fields == {"signal": "SIGKILL", "hint": "out of memory?"}
     one.feed(Exited(one.by_slot(0, generation=1).worker, 7))

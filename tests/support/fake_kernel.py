@@ -11,6 +11,7 @@ from pounce.supervisor.crew import GRACE_S
 from pounce.supervisor.orders import (
     Abort,
     Action,
+    Added,
     AddSlot,
     Adopt,
     CloseSlot,
@@ -126,13 +127,14 @@ class FakeKernel:
                         process.accepting = False
             case Probe(slot):
                 return Queued(slot, self.waiting)
-            case AddSlot(slot):
-                assert slot == self.slots, self.story
+            case AddSlot():
                 if not self.can_bind:
-                    return NotAdded(slot, "no room")
+                    return NotAdded("no room")
                 self.slots += 1
+                return Added()
             case CloseSlot(slot):
                 self.slots -= 1
+                self.out -= {slot}
                 assert slot == self.slots > 0, self.story
                 for process in self.processes.values():
                     assert process.slot != slot or not process.serves, self.story

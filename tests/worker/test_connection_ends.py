@@ -103,6 +103,7 @@ def test_a_draining_idle_connection_is_closed_after_a_short_linger() -> None:
         await settle()
         one.sweep(0.0)
         one.sweep(100.0)
+        one.service.leaving = True
         one.connection.drain()
         one.sweep(DRAIN_LINGER * 0.9)
         assert not one.transport.half_closed
