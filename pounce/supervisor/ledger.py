@@ -211,3 +211,11 @@ class Ledger(ABC):
         self, level: Level, text: str, worker: Worker | None = None, **fields: object
     ) -> None:
         self._actions.append(Note(level, text, worker.id if worker else None, fields))
+
+    def _said_of(self, worker: Worker) -> str:
+        """What the log is about to say of a worker; "" for nothing."""
+        for action in reversed(self._actions):
+            if isinstance(action, Note) and action.worker == worker.id:
+                fields = [f"{name}={value}" for name, value in action.fields.items()]
+                return " ".join([action.text, *fields])
+        return ""

@@ -183,7 +183,7 @@ class Supervisor(Endings):
         if self.ending:
             return
         if worker.generation == self.coming:
-            self._give_up(code, "a worker was lost")
+            self._give_up(code, self._said_of(worker) or "a worker has hung up")
             return
         if worker.generation != self.serving:
             return  # of a generation that was given up for a sister that was lost with it
@@ -314,7 +314,7 @@ class Supervisor(Endings):
         self.trial_until = math.inf
         for slot in self.slots:
             slot.failures, slot.not_before = 0, -math.inf
-        if not first:
+        if not first or self.serving > 1:  # a reload that overtook the start is one
             self._actions.append(Outcome(self.serving))
         plan, self._plan = self._plan, None
         if plan and plan.policy:

@@ -6,7 +6,17 @@ from typing import Any
 
 from pounce import ipc
 from pounce.supervisor.crew import GRACE_S, RELOAD_SPACING_S, Policy
-from pounce.supervisor.orders import Note, Reload, Said, Serving, Stop, Tell, Upgraded
+from pounce.supervisor.orders import (
+    Exited,
+    Note,
+    Outcome,
+    Reload,
+    Said,
+    Serving,
+    Stop,
+    Tell,
+    Upgraded,
+)
 from pounce.supervisor.stages import Stage
 from pounce.supervisor.state import Supervisor
 from tests.support.fake_kernel import FakeKernel
@@ -186,3 +196,26 @@ def test_a_reload_says_when_it_serves_and_how_it_ended() -> None:
             last = list(one.feed(Said(process.worker, ipc.Accepting())))
     assert any(isinstance(action, Serving) for action in last)
     assert not any(isinstance(action, Note) and action.level == "error" for action in last)
+
+
+def test_the_outcome_of_a_failed_reload_says_why() -> None:
+    one = kernel()
+    reload(one)
+    victim = one.by_slot(0, generation=2).worker
+    said = one.feed(Exited(victim, None, "SIGSEGV"))
+    assert Outcome(2, "worker died signal=SIGSEGV") in said
+
+    one.pass_time(RELOAD_SPACING_S)
+    one.feed(Reload())
+    starting = one.by_slot(0, generation=3).worker
+    said = one.feed(Said(starting, ipc.Failed(4, "no database", "")))
+    assert Outcome(3, "worker failed: no database code=4") in said
+
+
+def test_a_reload_that_overtakes_the_start_has_an_outcome_too() -> None:
+    one = FakeKernel(Supervisor(slots=1, policy=Policy()))
+    one.feed(Reload())
+    one.pass_time(RELOAD_SPACING_S)
+    one.boot_all()
+    assert one.served == [2]
+    assert one.outcomes == [(2, True)]
