@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final
 
 from pounce.control_path import AUTO, OFF, directories, remove_leftover, sockets_in
-from pounce.errors import EXIT_CONFIG, EXIT_CRASH, EXIT_NO_SERVER, PounceError
+from pounce.errors import EXIT_CONFIG, EXIT_NO_SERVER, EXIT_REFUSED, PounceError
 
 # The master answers between two of its own steps, none of which takes long.
 PATIENCE_S: Final = 10.0
@@ -26,9 +26,17 @@ class NoServerError(PounceError):
 
 
 class RefusedError(PounceError):
-    """The server did not do what it was asked to, or has not answered."""
+    """The server did not do what it was asked to, or has not answered.
 
-    exit_code: ClassVar[int] = EXIT_CRASH
+    Attributes:
+        answer: its whole answer, if there was one.
+    """
+
+    exit_code: ClassVar[int] = EXIT_REFUSED
+
+    def __init__(self, why: str, answer: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(why)
+        self.answer = answer
 
 
 class SeveralError(PounceError):
@@ -94,7 +102,7 @@ class Client:
             raise ServerEnded from None
         said: dict[str, Any] = json.loads(self._line())
         if not said.get("ok"):
-            raise RefusedError(str(said.get("why", "the server gives no reason")))
+            raise RefusedError(str(said.get("why", "the server gives no reason")), said)
         return said
 
     def wait_for_the_end(self) -> None:

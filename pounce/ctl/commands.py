@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pounce.ctl.client import Client, RefusedError, ServerEnded, find
-from pounce.errors import EXIT_OK, ExtraMissing
+from pounce.errors import EXIT_OK, ExtraMissing, PounceError
 
 if TYPE_CHECKING:
     # Every server imports this module: psutil and rich are for those who look.
@@ -29,8 +31,9 @@ Command = Callable[..., int]
 
 HELP: Final = """Speak to a running server through its control socket.
 
-The server is the only one that runs here, unless --control, --pid or the variable
-POUNCE_CONTROL_SOCKET says which.
+The server is the only one that runs here, unless --control or --pid, the variable
+POUNCE_CONTROL_SOCKET, or control_socket in this directory's pounce.toml or pyproject.toml says
+which.
 """
 EPILOG: Final = """\
 Exit status: 0 done, 1 the server did not do it (the reason is said), 2 wrong command line, or
@@ -43,7 +46,7 @@ def _aimed(command: Callable[..., int]) -> Command:
     @functools.wraps(command)
     def aimed(control: str | None, pid: int | None, **rest: Any) -> int:
         above = _above()
-        control = control or above.get("control") or os.environ.get(VARIABLE, "")
+        control = control or above.get("control") or os.environ.get(VARIABLE) or _from_files()
         pid = pid or above.get("pid") or 0
         with find("" if pid else control, pid) as client:
             return command(client, **rest)
@@ -55,6 +58,17 @@ def _above() -> dict[str, Any]:
     """The same options before the command's own name."""
     context = click.get_current_context(silent=True)
     return context.parent.params if context and context.parent else {}
+
+
+def _from_files() -> str:
+    """What a server that is started in this directory would take."""
+    from pounce.cli import read_files
+
+    with contextlib.suppress(PounceError):  # no settings of ours are to be judged here
+        layer, _ = read_files(Path())
+        if given := layer.get("control_socket"):
+            return str(given.value)
+    return ""
 
 
 def _where(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,13 +142,19 @@ def reload(client: Client, wait: bool) -> int:
     except ServerEnded:
         raise RefusedError("the server has ended, and with it the reload") from None
     except RefusedError as error:
-        raise RefusedError(f"reload failed, the old workers serve on: {error}") from None
+        raise RefusedError(f"{_given_up(error.answer)}: {error}") from None
     if wait:
         took_s = time.monotonic() - begun
         click.echo(f"generation {said['generation']} serves, after {took_s:.1f} s")
     else:
         click.echo(f"reloading, generation {said['generation']}")
     return EXIT_OK
+
+
+def _given_up(answer: Mapping[str, Any]) -> str:
+    if "serving" not in answer:
+        return "nothing is reloaded"
+    return f"generation {answer['generation']} was given up, {answer['serving']} serves on"
 
 
 @ctl.command(epilog=EPILOG)

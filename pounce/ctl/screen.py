@@ -153,8 +153,8 @@ def _progress(status: dict[str, Any], plain: bool) -> Iterator[RenderableType]:
 
 
 def _curve(sample: Sample, width: int, plain: bool) -> Iterator[RenderableType]:
-    """The last minute, where there was more than one look."""
-    if len(sample.history) < 2:
+    """The looks of late, where one follows the other."""
+    if len(sample.history) < 3:  # two are what `status` takes
         return
     room = max(10, width - 40)  # what stands beside it
     line = Text()
