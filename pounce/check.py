@@ -33,6 +33,7 @@ from pounce.errors import (
     PounceError,
 )
 from pounce.listeners import open_listeners
+from pounce.privileges import identity_of
 from pounce.serve import addresses_of, banner, need_access_log, need_extras
 from pounce.sources import Resolved
 from pounce.supervisor import process
@@ -61,6 +62,7 @@ def check(resolved: Resolved) -> int:
     )
     need_extras(config, resolved.origins)
     need_access_log(config, resolved.origins)
+    identity_of(config.user, config.group, config.umask, origins=resolved.origins)
     addresses = list(addresses_of(config, resolved.origins))
     names = list(config.addresses)
     note = ""

@@ -20,7 +20,7 @@ from pounce.config import SETTINGS
 from pounce.ctl.commands import ctl
 from pounce.errors import EXIT_CONFIG, EXIT_OK, ConfigError, LoadError, PounceError, UsageError
 from pounce.log import escape
-from pounce.settings import Setting
+from pounce.settings import Setting, did_you_mean
 from pounce.sources import Layer, Resolved, from_environ, from_flags, from_table, resolve
 
 DEFAULT_COMMAND: Final = "serve"
@@ -168,8 +168,10 @@ def pounce() -> None:
 
 
 def _serve(**arguments: Any) -> int:
+    from pounce.inheritance import take
     from pounce.serve import serve  # `pounce --help` needs no asyncio
 
+    inherited = take(os.environ)  # before it is read for settings
     resolved, warnings = gather(arguments)
     need_app(resolved)
     return serve(
@@ -177,6 +179,7 @@ def _serve(**arguments: Any) -> int:
         origins=resolved.origins,
         warnings=warnings,
         sources=lambda: gather(arguments),
+        inherited=inherited,
     )
 
 
@@ -250,8 +253,21 @@ def _complain(text: str) -> None:
     click.echo(f"pounce: {escape(text)}", err=True)
 
 
+def _is_of(error: click.UsageError, group: click.Group) -> bool:
+    """Was it made on the command line of this group, or of a command in it?"""
+    context = error.ctx
+    while context and context.command is not group:
+        context = context.parent
+    return context is not None
+
+
 def _plain(error: click.ClickException) -> str:
     match error:
+        case click.NoSuchOption() if _is_of(error, ctl):
+            hint = did_you_mean(error.option_name, error.possibilities or ()) or (
+                f"; {error.ctx.command_path if error.ctx else ctl.name} --help shows all"
+            )
+            return f"there is no option {error.option_name}{hint}"
         case click.NoSuchOption():
             return mistakes.unknown_option(error.option_name)
         case click.BadOptionUsage() if error.option_name in mistakes.SWITCHES:

@@ -20,6 +20,7 @@ from typing import Final
 
 from pounce.addresses import Address, FdAddress, TcpAddress, UnixAddress
 from pounce.errors import BindError
+from pounce.inheritance import Bequest, Estate
 from pounce.socket_file import SocketFile, bind_socket_file, ids_of
 from pounce.tcp import HAS_REUSEPORT, bind_tcp, join_tcp, queue_depth, shown
 
@@ -33,7 +34,7 @@ class Listeners:
         self.slots = slots
         self.backlog = backlog
         self._rows: list[_Row] = []
-        self._order: list[int] = []  # of the slots in the kernel's groups
+        self._unwanted: list[_Row] = []  # of the master before us, until we take over
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,8 +57,7 @@ class Listeners:
                 # connections which outlive us do not keep the next start from binding.
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.listen(self.backlog)
-        if slot not in self._order:
-            self._order.append(slot)
+            row.joined(slot)
 
     def add_slot(self) -> None:
         """Bind the sockets of one more slot; nobody can connect to them before listen().
@@ -82,47 +82,96 @@ class Listeners:
         for row in self._rows:
             if row.per_slot:
                 row.sockets.pop().close()
-        if self.slots in self._order:
-            # The kernel moves the last member of the group into the hole.
-            at = self._order.index(self.slots)
-            self._order[at] = self._order[-1]
-            self._order.pop()
+                row.left(self.slots)
 
     @property
-    def groups(self) -> list[socket.socket]:
-        """A member of each group of sockets that the kernel chooses among."""
-        return [row.sockets[0] for row in self._rows if row.per_slot]
+    def has_groups(self) -> bool:
+        """The kernel chooses among several sockets somewhere."""
+        return any(row.per_slot for row in self._rows)
 
-    def places(self, out: frozenset[int]) -> list[int]:
-        """The places in each group of all slots but those that are `out`."""
-        return [place for place, slot in enumerate(self._order) if slot not in out]
+    def groups(self, out: frozenset[int]) -> list[tuple[socket.socket, list[int]]]:
+        """A member of each group that the kernel chooses among, and the places in it of all slots
+        but those that are `out`.
+        """
+        return [
+            (row.sockets[0], [at for at, slot in enumerate(row.order) if slot not in out])
+            for row in self._rows
+            if row.per_slot
+        ]
 
     def waiting(self, slot: int) -> int:
         """How many connections wait in the queues that are this slot's alone."""
         return sum(queue_depth(row.socket_of(slot)) for row in self._rows if row.per_slot)
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """Make another user the owner, who is to bind further slots: on Linux it must be one user
+        that binds and listens to share a port.
+        """
+        for row in self._rows:
+            for one in row.sockets:
+                os.fchown(one.fileno(), uid, gid)
+
+    def bequest(self) -> tuple[Bequest, ...]:
+        """What another master needs to know to serve on."""
+        return tuple(row.bequest() for row in self._rows)
+
+    def lend(self) -> None:
+        """Another master serves on them: our end is not theirs any more."""
+        for row in self._rows:
+            row.lent = True
+
+    def take_over(self) -> None:
+        """The master before us retires: what is left to end is ours to end."""
+        for row in self._rows:
+            row.lent = False
+        for row in self._unwanted:
+            if row.file:
+                row.file.remove()
+            row.close()  # for good once the old master lets go of it too
+        self._unwanted.clear()
+
     def keep_only(self, slot: int) -> None:
         """In a forked worker: close what belongs to other slots."""
         for row in self._rows:
             row.keep_only(slot)
+        for row in self._unwanted:
+            row.close()
 
     def abandon(self) -> None:
         """In a forked child that serves nobody: close it all, and leave the server as it is."""
-        for row in self._rows:
+        for row in [*self._rows, *self._unwanted]:
             row.close()
         self._rows.clear()
+        self._unwanted.clear()
 
     def close(self) -> None:
         """End the server's listening: nobody can connect any more, our socket files are gone.
 
-        Twice is harmless.
+        Twice is harmless, and so it is to what another master has a part in.
         """
         for row in self._rows:
-            row.end()
+            if not row.lent:
+                row.end()
         self.abandon()
 
     def add(self, row: _Row) -> None:
         self._rows.append(row)
+
+    def add_inherited(self, row: _Row) -> None:
+        """Also sockets for the slots that the master before us did not have.
+
+        Raises:
+            BindError: they cannot be bound.
+        """
+        self._rows.append(row)
+        while row.per_slot and len(row.sockets) < self.slots:
+            try:
+                row.sockets.append(join_tcp(row.sockets[0]))
+            except OSError as error:
+                raise BindError(str(error)) from None
+
+    def add_unwanted(self, row: _Row) -> None:
+        self._unwanted.append(row)
 
 
 class _Row:
@@ -134,15 +183,53 @@ class _Row:
         *,
         name: str,
         file: SocketFile | None = None,
-        inherited: bool = False,
+        passed: bool = False,
         per_slot: bool = False,
     ) -> None:
         self.sockets = sockets
         self.family = sockets[0].family
         self.name = name
         self.file = file
-        self.inherited = inherited
+        self.passed = passed  # open before pounce was: others may serve it too
         self.per_slot = per_slot
+        self.lent = False  # a master beside us serves it
+        self.order: list[int] = []  # of the slots in the kernel's group
+
+    @classmethod
+    def inherited(cls, one: Bequest, *, shared: bool) -> _Row:
+        """Takes over a row of another master, whose end it still is."""
+        sockets = [socket.socket(fileno=descriptor) for descriptor in one.sockets]
+        file = None
+        if one.file:
+            file = SocketFile(one.name.removeprefix("unix:"), (one.file[0], one.file[1]))
+        is_tcp = sockets[0].family != socket.AF_UNIX and not one.passed
+        per_slot = is_tcp and HAS_REUSEPORT and (len(sockets) > 1 or not shared)
+        row = cls(sockets, name=one.name, file=file, passed=one.passed, per_slot=per_slot)
+        row.lent = True
+        row.order = list(one.order)
+        return row
+
+    def bequest(self) -> Bequest:
+        return Bequest(
+            name=self.name,
+            sockets=tuple(one.fileno() for one in self.sockets),
+            per_slot=self.per_slot,
+            order=tuple(self.order),
+            file=self.file.identity if self.file else (),
+            passed=self.passed,
+        )
+
+    def joined(self, slot: int) -> None:
+        at = slot if self.per_slot else 0
+        if at not in self.order:  # a second listen() moves nobody
+            self.order.append(at)
+
+    def left(self, slot: int) -> None:
+        if slot in self.order:
+            # The kernel moves the last member of the group into the hole.
+            at = self.order.index(slot)
+            self.order[at] = self.order[-1]
+            self.order.pop()
 
     def socket_of(self, slot: int) -> socket.socket:
         return self.sockets[slot if self.per_slot else 0]
@@ -156,7 +243,7 @@ class _Row:
     def end(self) -> None:
         if self.file:
             self.file.remove()
-        if not self.inherited:
+        if not self.passed:
             for one in self.sockets:
                 # A process that the application started may hold a copy, in which clients would
                 # queue for ever: close() alone is not the end of a listener.
@@ -177,6 +264,7 @@ def open_listeners(
     uds_owner: str = "",
     uds_owner_origin: str = "uds_owner",
     shared: bool = False,
+    inherited: Sequence[Bequest] = (),
 ) -> Listeners:
     """Bind all addresses, or none.
 
@@ -186,16 +274,28 @@ def open_listeners(
         uds_mode: permission bits of unix sockets.
         uds_owner: "user", "user:group" or ":group", names or numbers; "" leaves them.
         shared: one socket for all slots, also where each could have its own.
+        inherited: what another master has bound; where an address is among it, that is taken.
+            There are then as many slots as it had, if those are more, since none of its queues
+            may be left alone.
 
     Raises:
         BindError: in one line, which address and why. Nothing stays open.
         ConfigError: `uds_owner` is not known here.
     """
+    estate = Estate(inherited)
+    claimed = [estate.claim(address) for address in addresses]
+    slots = max([slots, *(len(one.sockets) for rows in claimed for one in rows)])
     listeners = Listeners(slots=slots, backlog=backlog)
     owner = ids_of(uds_owner, origin=uds_owner_origin)
     try:
-        for address in addresses:
+        for one in estate.left:
+            listeners.add_unwanted(_Row.inherited(one, shared=shared))
+        for address, rows in zip(addresses, claimed, strict=True):
+            for one in rows:
+                listeners.add_inherited(_Row.inherited(one, shared=shared))
             match address:
+                case _ if rows:
+                    pass
                 case TcpAddress():
                     own = HAS_REUSEPORT and not shared
                     for sockets in bind_tcp(address, slots if own else 1, ours=listeners.names):
@@ -203,21 +303,18 @@ def open_listeners(
                         listeners.add(_Row(sockets, name=name, per_slot=own))
                 case UnixAddress(path):
                     path = os.path.abspath(path)
-                    one, file = bind_socket_file(path, mode=uds_mode, owner=owner)
-                    listeners.add(_Row([one], name=f"unix:{path}", file=file))
-                    one.listen(backlog)
+                    bound, file = bind_socket_file(path, mode=uds_mode, owner=owner)
+                    listeners.add(_Row([bound], name=f"unix:{path}", file=file))
+                    bound.listen(backlog)
                 case FdAddress(fd):
-                    listeners.add(_inherit(fd))
+                    listeners.add(_open_already(fd))
     except BaseException:
         listeners.close()
         raise
     return listeners
 
 
-# inherited
-
-
-def _inherit(fd: int) -> _Row:
+def _open_already(fd: int) -> _Row:
     """Take over an open socket: bound, of any family that streams, listening or not."""
     try:
         one = socket.socket(fileno=fd)
@@ -229,7 +326,7 @@ def _inherit(fd: int) -> _Row:
         raise _no_use(fd, "not a stream socket of TCP or unix")
     os.set_inheritable(fd, False)
     name = f"unix:{os.fsdecode(bound)}" if one.family == socket.AF_UNIX else shown(bound)
-    return _Row([one], name=name, inherited=True)
+    return _Row([one], name=name, passed=True)
 
 
 def _no_use(fd: int, reason: str) -> BindError:

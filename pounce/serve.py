@@ -5,6 +5,7 @@ Knows neither command line nor files; how workers live is the supervisor's busin
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
@@ -23,17 +24,23 @@ from pounce import log as logs
 from pounce.addresses import Address, parse_address
 from pounce.asgi import App
 from pounce.config import Config
-from pounce.control_path import ControlSocket, open_control
+from pounce.control_path import AUTO, ControlSocket, open_control
 from pounce.cores import usable_cores
-from pounce.errors import BindError, ConfigError, ExtraMissing, UsageError
+from pounce.errors import BindError, ConfigError, ExtraMissing, PounceError, UsageError
+from pounce.inheritance import Inheritance, take
 from pounce.listeners import open_listeners
+from pounce.pid_file import PidFile
+from pounce.privileges import identity_of
 from pounce.reread import read_again
 from pounce.scoreboard import Scoreboard
+from pounce.socket_file import UNCHANGED
 from pounce.sources import Resolved, from_table, resolve
 from pounce.supervisor.children import Plan
 from pounce.supervisor.crew import Policy
+from pounce.supervisor.predecessor import Predecessor
 from pounce.supervisor.runner import Runner
 from pounce.supervisor.templates import Preload
+from pounce.supervisor.upgrade import Command
 from pounce.titles import set_title
 from pounce.worker.main import load, run_loaded
 from pounce.worker.main import run as run_worker
@@ -57,6 +64,7 @@ def serve(
     origins: Mapping[str, str] = NO_ORIGINS,
     warnings: Sequence[str] = (),
     sources: Callable[[], tuple[Resolved, list[str]]] | None = None,
+    inherited: Inheritance | None = None,
 ) -> int:
     """Serve until a signal ends it; the exit status.
 
@@ -64,10 +72,12 @@ def serve(
         origins: where each setting was given, for the errors.
         warnings: what to say in the log once there is one.
         sources: reads the settings again, for a reload; None where they cannot change.
+        inherited: what a master has handed over that we are to follow.
 
     Raises:
         PounceError: it cannot be served; nothing was forked.
     """
+    command = Command.own()
     logs.set_up(
         level=config.log_level,
         form=config.log_format,
@@ -77,38 +87,71 @@ def serve(
     for warning in warnings:
         log.warning("%s", warning)
     need(config, origins)
+    identity = identity_of(config.user, config.group, config.umask, origins=origins)
+    pid_file = PidFile(config.pid_file, origin=origins.get("pid_file", "Config"))
+    pid_file.need_free(predecessor=inherited.master if inherited else 0)
     raise_descriptor_limit()
     listeners = open_listeners(
         list(addresses_of(config, origins)),
         slots=slots_of(config),
         backlog=config.backlog,
         uds_mode=int(config.uds_mode, 8),
-        uds_owner=config.uds_owner,
+        uds_owner=config.uds_owner or identity.owner,
         uds_owner_origin=origins.get("uds_owner", "Config"),
         shared=config.listen_mode == "shared",
+        inherited=inherited.rows if inherited else (),
     )
-    control = control_of(config, origins)
-    scoreboard = Scoreboard(max(slots_of(config) * RECORDS_PER_SLOT, RECORDS_LEAST))
-    set_title("master", app=name_of(config))
-    for line in banner(config, listeners.names):
-        log.info("%s", line)
-    present = config
+    with contextlib.closing(listeners):
+        set_title("master", app=name_of(config))
+        for line in banner(config, listeners.names):
+            log.info("%s", line)
+        control = None
+        if not inherited or config.control_socket == AUTO:  # else the master before listens there
+            control = control_of(config, origins, owner=identity.owner_ids)
+        if not inherited:
+            pid_file.write(owner=identity.owner_ids)
+        if identity.is_other:
+            listeners.give_to(identity.uid, identity.gid)
+            if config.access_log:
+                identity.make_log_file(config.access_log_file)
+        identity.become()
+        need_access_log(config, origins)  # by its rights
+        scoreboard = Scoreboard(max(slots_of(config) * RECORDS_PER_SLOT, RECORDS_LEAST))
+        present = config
 
-    def reread() -> Plan:
-        nonlocal present
-        if sources is not None:
-            present = read_again(present, sources, need)
-        return plan_of(present, scoreboard)
+        def reread() -> Plan:
+            nonlocal present
+            if sources is not None:
+                present = read_again(present, sources, need)
+            return plan_of(present, scoreboard)
 
-    return Runner(
-        plan_of(config, scoreboard),
-        listeners=listeners,
-        scoreboard=scoreboard,
-        reread=reread,
-        reload_dirs=[Path(config.app_dir)] if config.reload else [],
-        control=control,
-        app=name_of(config),
-    ).run()
+        def take_over() -> None:
+            try:
+                pid_file.write()
+                if config.control_socket != AUTO:
+                    runner.attend(control_of(config, origins, replace=True))
+            except PounceError as error:
+                log.error("%s", error)
+
+        predecessor = None
+        if inherited:
+            predecessor = Predecessor(inherited, listeners=listeners, then=take_over)
+        runner = Runner(
+            plan_of(config, scoreboard),
+            listeners=listeners,
+            scoreboard=scoreboard,
+            reread=reread,
+            reload_dirs=[Path(config.app_dir)] if config.reload else [],
+            control=control,
+            app=name_of(config),
+            command=command,
+            predecessor=predecessor,
+        )
+        try:
+            return runner.run()
+        finally:
+            if not runner.upgrades.done:
+                pid_file.remove()
 
 
 def plan_of(config: Config, scoreboard: Scoreboard) -> Plan:
@@ -137,14 +180,28 @@ def plan_of(config: Config, scoreboard: Scoreboard) -> Plan:
     )
 
 
-def control_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> ControlSocket | None:
+def control_of(
+    config: Config,
+    origins: Mapping[str, str] = NO_ORIGINS,
+    *,
+    owner: tuple[int, int] = UNCHANGED,
+    replace: bool = False,
+) -> ControlSocket | None:
     """What `pounce ctl` connects to; the server may do without, unless a path is given.
+
+    Args:
+        owner, replace: see open_control().
 
     Raises:
         ConfigError: there can be no socket at the path that is given.
     """
     try:
-        return open_control(config.control_socket, origin=origins.get("control_socket", "Config"))
+        return open_control(
+            config.control_socket,
+            origin=origins.get("control_socket", "Config"),
+            owner=owner,
+            replace=replace,
+        )
     except BindError as error:
         log.warning("pounce ctl cannot reach this server: %s", error)
         return None
@@ -159,6 +216,7 @@ def run(app: str | App, settings: Mapping[str, Any]) -> None:
     """What pounce.run() does; see there."""
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("pounce.run() was called in a thread; only the main one gets signals")
+    inherited = take(os.environ)  # before there is anybody else to see it
     if isinstance(app, str):
         target = app
     elif settings.get("reload"):
@@ -170,7 +228,7 @@ def run(app: str | App, settings: Mapping[str, Any]) -> None:
         pounce.app.given = app
         target = pounce.app.GIVEN_TARGET
     resolved = resolve(from_table({"app": target, **settings}, origin="pounce.run()"))
-    if status := serve(resolved.config, origins=resolved.origins):
+    if status := serve(resolved.config, origins=resolved.origins, inherited=inherited):
         raise SystemExit(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import grp
+import logging
 import os
 import pwd
 import socket
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from pounce.errors import BindError, ConfigError
+
+log = logging.getLogger("pounce")
 
 UNCHANGED: Final = (-1, -1)  # for chown(2)
 
@@ -32,9 +35,14 @@ class SocketFile:
         return cls(path, (seen.st_dev, seen.st_ino))
 
     def remove(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        """Remove it if it is still the same. The next start copes with one that stays."""
+        try:
             if SocketFile.at(self.path) == self:
                 os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # in a directory of root's, whose rights were given away
+            log.debug("socket file stays path=%s error=%s", self.path, error.strerror)
 
 
 def ids_of(owner: str, *, origin: str) -> tuple[int, int]:

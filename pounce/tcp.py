@@ -63,6 +63,14 @@ def _places_of(address: TcpAddress) -> list[tuple[socket.AddressFamily, str, int
     )
 
 
+def names_of(address: TcpAddress) -> list[str]:
+    """What its sockets would be called, as shown() does; none where its host is not known."""
+    try:
+        return [shown((host, address.port)) for _, host, _ in _places_of(address)]
+    except socket.gaierror:
+        return []
+
+
 def _bind_places(
     places: list[tuple[socket.AddressFamily, str, int]], port: int, count: int
 ) -> list[list[socket.socket]]:
@@ -118,13 +126,23 @@ def join_tcp(member: socket.socket) -> socket.socket:
     """One more socket for the port of `member`, bound and not listening.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: it cannot be bound; the text says why.
     """
+    target = member.getsockname()
     other = socket.socket(member.family, socket.SOCK_STREAM)
     try:
         if member.family == socket.AF_INET6:
             other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _join(other, member.getsockname())
+        _join(other, target)
+    except OSError as error:
+        other.close()
+        reason = error.strerror
+        if error.errno == errno.EACCES:
+            reason = (
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE, also for one more slot; "
+                "without them the number of slots can only be chosen at the start"
+            )
+        raise OSError(f"{shown(target)} cannot be bound once more: {reason}") from None
     except BaseException:
         other.close()
         raise

@@ -1,15 +1,17 @@
 """What ps, top and pgrep show of a process: its part, its slot and its generation.
 
-The short name (comm, up to 15 bytes) is set by the kernel's own file; the whole line needs the
+The short name (comm, up to 15 bytes) is set by a call of the kernel's; the whole line needs the
 library setproctitle and stays as it was without it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import ctypes
+import sys
+from typing import Final
 
-COMM = Path("/proc/self/comm")
+PR_SET_NAME: Final = 15
 
 
 def set_title(part: str, **facts: object) -> None:
@@ -23,5 +25,8 @@ def set_title(part: str, **facts: object) -> None:
         from setproctitle import setproctitle
 
         setproctitle(" ".join([f"pounce: {part}", *(f"{key}={facts[key]}" for key in facts)]))
-    with contextlib.suppress(OSError):  # not Linux, or no /proc; after the line, which sets both
-        COMM.write_text(f"pounce-{part}"[:15])
+    if sys.platform == "linux":
+        # After the line, which sets both. Not by /proc/self/comm: once the rights of root are
+        # given away, that file is still root's.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_NAME, f"pounce-{part}"[:15].encode(), 0, 0, 0)

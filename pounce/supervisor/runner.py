@@ -6,15 +6,15 @@ It never imports the application, starts no thread and sleeps until the next dea
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +27,11 @@ from pounce.supervisor import orders, process, steering
 from pounce.supervisor.children import Children, Plan, Scoreboard
 from pounce.supervisor.control import Control
 from pounce.supervisor.desk import Desk
+from pounce.supervisor.predecessor import Predecessor
+from pounce.supervisor.signals import Signals
 from pounce.supervisor.state import Supervisor
 from pounce.supervisor.status import About
+from pounce.supervisor.upgrade import UNDER_WAY, Command, Upgrades
 from pounce.supervisor.watch import Watcher
 
 log = logging.getLogger("pounce")
@@ -39,7 +42,6 @@ EVENT_OF: Final[Mapping[int, orders.Event]] = {
     signal.SIGTTIN: orders.Scale(by=1),
     signal.SIGTTOU: orders.Scale(by=-1),
 }
-HEEDED: Final = (*EVENT_OF, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 LEVEL_OF: Final[Mapping[orders.Level, int]] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -63,6 +65,8 @@ class Runner:
         reload_dirs: reload when a Python file below them changes.
         control: what `pounce ctl` connects to.
         app: the application's name, for the status.
+        command: how to start the next master at an upgrade; None: there can be none.
+        predecessor: the master that we were started by at an upgrade.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class Runner:
         reload_dirs: Sequence[Path] = (),
         control: ControlSocket | None = None,
         app: str = "",
+        command: Command | None = None,
+        predecessor: Predecessor | None = None,
     ) -> None:
         self._listeners = listeners
         self._events: deque[orders.Event] = deque([orders.Tick()])
@@ -83,10 +89,10 @@ class Runner:
         self._newest = plan
         self._plans: dict[int, Plan] = {}  # by generation
         self.state = Supervisor(
-            slots=plan.slots,
+            slots=listeners.slots,  # more than planned where the master before had more
             policy=plan.policy,
             templates=plan.preload is not None,
-            steerable=bool(listeners.groups) and steering.WORKS,
+            steerable=listeners.has_groups and steering.WORKS,
         )
         self._selector = selectors.DefaultSelector()
         self.children = Children(
@@ -96,9 +102,25 @@ class Runner:
             leave=self._leave,
             selector=self._selector,
         )
-        self._control = control and Control(control, self._desk(app), self._selector)
+        self._signals = Signals()
+        self.upgrades = Upgrades(
+            command,
+            listeners=listeners,
+            tell=self._events.append,
+            selector=self._selector,
+            handlers=self._signals.before,
+        )
+        self._predecessor = predecessor
+        self._app = app
+        self._control: Control | None = None
+        self.attend(control)
         self._status: int | None = None
         self._watcher: Watcher | None = None
+
+    def attend(self, control: ControlSocket | None) -> None:
+        """Answer there from now on."""
+        if control:
+            self._control = Control(control, self._desk(self._app), self._selector)
 
     def _desk(self, app: str) -> Desk:
         return Desk(
@@ -119,12 +141,15 @@ class Runner:
 
     def run(self) -> int:
         """Serve until told to stop; the exit status. Once, and in the main thread (signals)."""
-        self._wake, self._wakeup = socket.socketpair()
-        with self._signals():
+        with self._signals.installed():
+            self._on_readable(self._signals.wake, self._on_signals)
             try:
                 if self._reload_dirs:
                     self._watcher = Watcher(self._reload_dirs, first=self.children.leave_all)
                     self._on_readable(self._watcher.read_end, self._on_change)
+                if self._predecessor:
+                    self._predecessor.unblock_signals()
+                    self._predecessor.watch(self._selector, self._on_predecessor_gone)
                 while self._status is None:
                     if self._events:
                         self._handle(self._events.popleft())
@@ -135,6 +160,12 @@ class Runner:
                 self._close()
 
     def _handle(self, event: orders.Event) -> None:
+        match event:
+            case orders.Stop():
+                self.upgrades.cancel()
+            case orders.Scale() if self.upgrades.under_way:
+                log.warning("%s, the number of workers stays", UNDER_WAY)
+                return
         for action in self.state.handle(event, time.monotonic()):
             self._perform(action)
         if isinstance(event, orders.Exited):
@@ -144,8 +175,8 @@ class Runner:
 
     def _sleep(self) -> None:
         begun = time.monotonic()
-        deadline = self.state.next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - begun)
+        deadline = min(self.state.next_deadline() or math.inf, self.upgrades.due)
+        timeout = None if deadline == math.inf else max(0.0, deadline - begun)
         ready = self._selector.select(timeout)
         late_s = time.monotonic() - begun - (timeout or 0.0)
         if timeout is not None and not ready and late_s > OVERSLEPT_S:
@@ -156,6 +187,7 @@ class Runner:
         self._on_signals()
         for key, _ in ready:
             key.data()
+        self.upgrades.expire(time.monotonic(), grace_s=self.state.policy.shutdown_timeout)
         if not ready:
             self._events.append(orders.Tick())
 
@@ -170,46 +202,29 @@ class Runner:
         self._listeners.close()
         if self._control:
             self._control.close()
+        self._close_to_masters()
         self._selector.close()
-        self._wake.close()
-        self._wakeup.close()
+        self._signals.close()
 
     def _leave(self) -> None:
         """In a forked child."""
         self._selector.close()
-        self._wake.close()
-        self._wakeup.close()
+        self._signals.close()
         if self._watcher:
             self._watcher.abandon()
         if self._control:
             self._control.abandon()
+        self._close_to_masters()
+
+    def _close_to_masters(self) -> None:
+        self.upgrades.close()
+        if self._predecessor:
+            self._predecessor.close()
 
     # Signals
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Have signals written as bytes into a socket that the loop reads.
-
-        The handlers do nothing, but they must be: process 1 gets no signal that has none.
-        """
-        self._wake.setblocking(False)
-        self._wakeup.setblocking(False)
-        self._on_readable(self._wake, self._on_signals)
-        fd = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        handlers = {number: signal.signal(number, lambda *_: None) for number in HEEDED}
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(fd)
-
     def _on_signals(self) -> None:
-        try:
-            numbers = self._wake.recv(4096)
-        except BlockingIOError:  # none has come
-            return
-        for number in numbers:
+        for number in self._signals.read():
             if number == signal.SIGCHLD:
                 continue
             log.info("received %s", signal.Signals(number).name)
@@ -218,17 +233,22 @@ class Runner:
                     self.reload()
                 case signal.SIGUSR1:
                     self._reopen_logs()
+                case signal.SIGUSR2:
+                    self.upgrade()
                 case _ if number in EVENT_OF:
                     self._events.append(EVENT_OF[number])
         # A byte of SIGCHLD may stand for many ends, and be lost when the buffer is full.
         for ended in process.reap():
             if self._watcher and ended.pid == self._watcher.pid:
                 continue  # its pipe says the same
-            if not self.children.ended(ended):
+            if not self.children.ended(ended) and not self.upgrades.ended(ended):
                 log.debug("reaped a process that is none of ours pid=%d", ended.pid)
 
     def reload(self) -> str:
         """Asks for a new generation, by the settings as they are now; "" or why there is none."""
+        if self.upgrades.under_way:
+            log.warning("%s, nothing is reloaded", UNDER_WAY)
+            return UNDER_WAY
         plan = self._newest
         if self._reread:
             try:
@@ -243,8 +263,24 @@ class Runner:
         return ""
 
     def upgrade(self) -> str:
-        """Begins an upgrade; "" or why there is none."""
-        return "this server cannot be upgraded while it runs"
+        """Begins an upgrade: another master in place of this one; "" or why there is none."""
+        if self.state.ending:
+            why = "the server stops"
+        elif self.state.coming:
+            why = "a reload is under way" if self.state.serving else "the server does not serve yet"
+        else:
+            # Once for the import, and once for the workers.
+            limit_s = 2 * self.state.policy.start_timeout
+            why = self.upgrades.begin(time.monotonic(), limit_s=limit_s)
+        if why:
+            log.warning("no upgrade: %s", why)
+        return why
+
+    def _on_predecessor_gone(self) -> None:
+        # It may have left the kernel a choice of its own, and more slots than are planned.
+        self._steer(self.state.out)
+        if self.state.active == self._listeners.slots > self._newest.slots:
+            self._events.append(orders.Scale(to=self._newest.slots))
 
     def _reopen_logs(self) -> None:
         logs.reopen()
@@ -299,6 +335,8 @@ class Runner:
                     generation,
                     after_s,
                 )
+                if self._predecessor:
+                    self._predecessor.serving()
             case orders.Outcome(generation, why):
                 if self._control:
                     self._control.outcome(generation, why)
@@ -315,11 +353,13 @@ class Runner:
         match action:
             case orders.Probe(slot):
                 self._events.append(orders.Queued(slot, self._listeners.waiting(slot)))
-            case orders.AddSlot(slot):
+            case orders.AddSlot():
                 try:
                     self._listeners.add_slot()
                 except OSError as error:
-                    self._events.append(orders.NotAdded(slot, str(error)))
+                    self._events.append(orders.NotAdded(str(error)))
+                else:
+                    self._events.append(orders.Added())
             case orders.CloseSlot():
                 self._listeners.close_slot()
                 self._steer(self.state.out)
@@ -333,8 +373,8 @@ class Runner:
 
     def _steer(self, out: frozenset[int]) -> None:
         try:
-            for member in self._listeners.groups:
-                steering.steer(member, self._listeners.places(out) if out else ())
+            for member, places in self._listeners.groups(out):
+                steering.steer(member, places if out else ())
         except (OSError, ValueError) as error:
             log.warning("kernel cannot be told where connections go error=%s", error)
         else:
