@@ -111,6 +111,11 @@ HABITS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("run", "start", "dev"), "to serve, write: pounce APP"),
     "help": "for help, write: pounce --help",
     "version": "for the version, write: pounce --version",
+    **{
+        word: f"for a server that runs, write: pounce ctl {word}"
+        for word in ("status", "top", "reload", "scale", "stop", "upgrade")
+    },
+    "restart": "for new code in a server that runs, write: pounce ctl reload",
 }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pounce.config import SETTINGS
 from pounce.ctl.client import Client, RefusedError, ServerEnded, find
 from pounce.errors import EXIT_OK, ExtraMissing, PounceError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pounce.ctl.terminal import Terminal
 
 NAMES: Final = {"help_option_names": ["-h", "--help"]}
+MOST_WORKERS: Final = int(SETTINGS["workers"].most or 0)
 VARIABLE: Final = "POUNCE_CONTROL_SOCKET"
 # CPU is what was used between two looks; the kernel counts in hundredths of a second.
 FIRST_LOOK_S: Final = 0.3
@@ -77,17 +79,33 @@ def _where(command: Callable[..., Any]) -> Callable[..., Any]:
     return control(pid(command))
 
 
-@click.group("ctl", help=HELP, epilog=EPILOG, context_settings=NAMES)
+class InOrder(click.Group):
+    """Lists its commands as they stand here, the most used ones first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    "ctl",
+    cls=InOrder,
+    invoke_without_command=True,
+    help=HELP,
+    epilog=EPILOG,
+    context_settings=NAMES,
+)
 @_where
-def ctl(control: str | None, pid: int | None) -> None:
-    pass  # _above() reads them
+@click.pass_context
+def ctl(ctx: click.Context, control: str | None, pid: int | None) -> None:  # for _above()
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @ctl.command(epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @_aimed
 def status(client: Client, as_json: bool) -> int:
-    """Show master, workers and what drains."""
+    """Show the server and its workers, once."""
     if not as_json:
         terminal = _terminal("pounce ctl status")
     try:
@@ -115,7 +133,7 @@ def status(client: Client, as_json: bool) -> int:
 )
 @_aimed
 def top(client: Client, interval: float) -> int:
-    """Show the same, refreshed, until q or Ctrl-C."""
+    """Show them and go on, until q or Ctrl-C."""
     terminal = _terminal("pounce ctl top")
     sampler = _sampler(client)
 
@@ -135,7 +153,10 @@ def top(client: Client, interval: float) -> int:
 )
 @_aimed
 def reload(client: Client, wait: bool) -> int:
-    """Exchange all workers for new ones, of the code and the settings of now."""
+    """Exchange all workers for new ones.
+
+    They have the code and the settings of now; if they fail, the old ones serve on.
+    """
     begun = time.monotonic()
     try:
         said = client.ask("reload", wait=wait, patience_s=None)
@@ -158,10 +179,13 @@ def _given_up(answer: Mapping[str, Any]) -> str:
 
 
 @ctl.command(epilog=EPILOG)
-@click.argument("workers", type=int, metavar="N")
+@click.argument("workers", type=click.IntRange(1, MOST_WORKERS), metavar="N")
 @_aimed
 def scale(client: Client, workers: int) -> int:
-    """Have N workers, from now until the settings say another number."""
+    """Have N workers.
+
+    It stays so until the settings say another number than before.
+    """
     _ask(client, "scale", workers=workers)
     click.echo(f"scaling to {workers} workers")
     return EXIT_OK
@@ -171,7 +195,10 @@ def scale(client: Client, workers: int) -> int:
 @click.option("--wait", is_flag=True, help="Until the server has ended.")
 @_aimed
 def stop(client: Client, wait: bool) -> int:
-    """Stop the server: finish what is under way, then end. A second one hurries."""
+    """Finish what is under way, and end.
+
+    A second time hurries, a third time kills.
+    """
     _ask(client, "stop")
     if wait:
         client.wait_for_the_end()
@@ -182,7 +209,10 @@ def stop(client: Client, wait: bool) -> int:
 @ctl.command(epilog=EPILOG)
 @_aimed
 def upgrade(client: Client) -> int:
-    """Have a new master, of the pounce and the Python installed now, take over."""
+    """Have a new master take over.
+
+    It is of the pounce and the Python that are installed now. If it fails, this one goes on.
+    """
     _ask(client, "upgrade")
     click.echo("a new master is being started")
     return EXIT_OK

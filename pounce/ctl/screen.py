@@ -125,8 +125,8 @@ def _last_reload(status: dict[str, Any]) -> Iterator[RenderableType]:
     line = Text()
     line.append("last reload ", DIM)
     if last["ok"]:
-        line.append(f"generation {last['generation']} serves", "green")
-        line.append(f", since {words.span(last['ago_s'])}")
+        line.append(f"generation {last['generation']} took over", "green")
+        line.append(f" {words.span(last['ago_s'])} ago")
     else:
         line.append(f"generation {last['generation']} was given up", "bold red")
         line.append(f" {words.span(last['ago_s'])} ago: {escape(last['why'])}")
