@@ -21,6 +21,7 @@ from pounce.supervisor.orders import (
     Probe,
     Spawn,
     Tell,
+    Terminate,
 )
 from pounce.supervisor.stages import NEXT_STAGE, STAYING, Cue, Stage
 
@@ -99,7 +100,8 @@ class Ledger(ABC):
         if (worker := self.workers.pop(id, None)) is None:
             return
         how: dict[str, object] = {"signal": signal} if signal else {"status": status}
-        known = worker.stage in (Stage.DOOMED, Stage.ABORTED) or worker.failed
+        ours = worker.stage is Stage.DRAINING and signal == "SIGTERM"  # it was still importing
+        known = worker.stage in (Stage.DOOMED, Stage.ABORTED) or worker.failed or ours
         if hint and not known:
             how["hint"] = hint
         if status == EXIT_OK or known:
@@ -200,6 +202,7 @@ class Ledger(ABC):
         within = self.ending.within_s if self.ending else self.policy.shutdown_timeout
         if worker.stage is Stage.BOOTING:
             within = min(within, BOOTING_DRAIN_S)
+            self._actions.append(Terminate(worker.id))
         due = now + within + GRACE_S
         if worker.stage not in STAYING:
             due = min(due, worker.due)  # what it has been given may only become less

@@ -196,6 +196,13 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Terminate:
+    """SIGTERM to a worker that may be importing, and so does not hear what it is told."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Have a silent worker say what it does, if it still can."""
 
@@ -295,6 +302,7 @@ Action = (
     | Unload
     | Spawn
     | Tell
+    | Terminate
     | Ask
     | Abort
     | Kill

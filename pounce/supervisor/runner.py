@@ -321,6 +321,8 @@ class Runner:
                     if isinstance(message, ipc.Go):
                         self._listeners.listen(child.slot)
                     child.tell(message)
+            case orders.Terminate(worker):
+                self.children.signal(worker, signal.SIGTERM)
             case orders.Ask(worker):
                 self.children.signal(worker, signal.SIGQUIT)
             case orders.Abort(worker):

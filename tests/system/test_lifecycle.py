@@ -157,21 +157,21 @@ def test_a_signal_to_the_whole_group_ends_it_once_and_starts_nobody(
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-def test_a_signal_before_the_workers_have_booted_ends_it(number: Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("preload", "imports"), [("auto", 1), ("off", 2)])
+def test_a_signal_before_the_workers_have_booted_ends_it(
+    preload: str, imports: int, number: Signals, tmp_path: Path
+) -> None:
     notes = Notes(tmp_path)
     (tmp_path / "slow_to_import.py").write_text(
         f"import os, time\nopen({str(notes.path)!r}, 'a').write('begun\\n')\ntime.sleep(600)\n"
     )
-    options = ("--workers", "2", "--app-dir", str(tmp_path))
+    options = ("--workers", "2", "--app-dir", str(tmp_path), "--preload", preload)
     with started("slow_to_import:app", *options, serving=False) as server:
-        notes.wait_for("begun", times=2)
+        notes.wait_for("begun", times=imports)
         server.signal_group(number)
-        if number == SIGINT:  # what is in the middle of an import cannot be told, only killed
-            server.log.wait_for("^stopping ")
-            server.signal_group(number)
-            server.log.expect("told to stop again", "worker does not go, killing it")
         assert server.wait() == 0
         assert not server.log.find("serving on")
+        assert not server.log.find("killing it"), "who is still importing goes at once"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
