@@ -175,7 +175,8 @@ class Upgrades:
                     os.set_inheritable(descriptor, True)
                 command.run(**{VARIABLE: handed.encode()})
             except OSError as error:
-                log.error("new master cannot be started: %s", error)
+                what = os.fsdecode(error.filename or command.argv[0])
+                log.error("new master cannot be started: %s path=%s", error.strerror, what)
                 os._exit(EXIT_BOOT)
 
         return process.fork(lambda: EXIT_BOOT, first=become)
