@@ -94,6 +94,7 @@ class Log:
         self._source = source
         self._checked = 0
         self._expected: list[str] = []
+        self._allowed: list[str] = []
 
     def records(self) -> list[Record]:
         records: list[Record] = []
@@ -131,6 +132,10 @@ class Log:
         """Declares warnings and errors that must come, before the next check() or in it."""
         self._expected += patterns
 
+    def allow(self, *patterns: str) -> None:
+        """Declares warnings and errors that may come, at any time."""
+        self._allowed += patterns
+
     def check(self) -> None:
         """Fails unless all that is new is quiet, or was declared; and all declared has come."""
         expected, self._expected = self._expected, []
@@ -145,5 +150,6 @@ class Log:
         new, self._checked = records[self._checked :], len(records)
         for record in new:
             if record.level in LOUD or record.level == "" or record.trace:
-                told = any(re.search(pattern, record.text) for pattern in expected)
+                declared = [*expected, *self._allowed]
+                told = any(re.search(pattern, record.text) for pattern in declared)
                 assert told, f"not expected in the log: {record}\n{self.text}"
