@@ -83,6 +83,15 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(said).replace("\x7f", "\\u007f")
 
 
+def say_with(level: int, text: str, below: str) -> None:
+    """A record of ours with lines below it, such as a traceback from elsewhere."""
+    log = logging.getLogger(LOGGER)
+    if log.isEnabledFor(level):
+        record = log.makeRecord(log.name, level, __file__, 0, "%s", (text,), None, "say_with")
+        record.exc_text = below or None
+        log.handle(record)
+
+
 def message(record: logging.LogRecord) -> str:
     """The record's text. A template that does not fit its arguments must not lose the record."""
     try:

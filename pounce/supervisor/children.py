@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pounce import ipc, orphan
+from pounce import log as logs
 from pounce.listeners import Listeners
 from pounce.supervisor import orders, process
 from pounce.supervisor.child import Child
@@ -217,7 +218,7 @@ class Children:
         with contextlib.suppress(OSError):
             text = os.pread(child.trace, TRACE_LIMIT, 0).decode("utf-8", "replace").strip()
             if text:
-                log.error("worker died of %s, its stacks were %s\n%s", name, child, text)
+                logs.say_with(logging.ERROR, f"worker died of {name}, its stacks {child}", text)
 
     # What goes out
 

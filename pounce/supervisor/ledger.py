@@ -129,7 +129,7 @@ class Ledger(ABC):
                 continue
             waited = now - worker.since
             if worker.stage is Stage.HUNG:
-                self._note("error", "worker does not say what it does, aborting it", worker)
+                self._note("error", "worker still does not answer, aborting it", worker)
             elif worker.stage in STAYING:
                 self._note(
                     "error",

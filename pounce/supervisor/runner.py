@@ -388,9 +388,4 @@ class Runner:
             parts.append(str(child))
         for name, value in note.fields.items():
             parts.append(f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}")
-        if not log.isEnabledFor(level := LEVEL_OF[note.level]):
-            return
-        text = " ".join(parts)
-        record = log.makeRecord(log.name, level, __file__, 0, "%s", (text,), None, "_note")
-        record.exc_text = note.trace or None  # a traceback, though the exception was elsewhere
-        log.handle(record)
+        logs.say_with(LEVEL_OF[note.level], " ".join(parts), note.trace)

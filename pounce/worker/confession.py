@@ -9,14 +9,15 @@ import faulthandler
 import logging
 import signal
 import traceback
+from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import IO, Final
 
+from pounce import log as logs
 from pounce.worker.service import Service
 
-log = logging.getLogger("pounce")
-
+MAIN: Final = str(Path(__file__).with_name("main.py"))
 MOST: Final = 20  # requests that are named
 
 
@@ -28,12 +29,20 @@ def confess_when_asked(service: Service) -> None:
     """
 
     def confess(number: int, frame: FrameType | None) -> None:
-        log.warning("asked what it does, %s", describe(service))
-        if frame is not None:
-            text = "".join(traceback.format_stack(frame)).rstrip()
-            log.warning("its code stands at\n%s", text)
+        logs.say_with(logging.WARNING, f"asked what it does, {describe(service)}", where(frame))
 
     signal.signal(signal.SIGQUIT, confess)
+
+
+def where(frame: FrameType | None) -> str:
+    """The stack below the event loop, as a traceback shows it; "" when the loop itself waits."""
+    stack = traceback.extract_stack(frame)
+    ours = [at for at, entry in enumerate(stack) if entry.name == "run_until_complete"]
+    inner = stack[ours[-1] + 1 :] if ours else stack
+    if not ours:  # uvloop's frames are not Python's
+        starts = [at for at, entry in enumerate(stack) if entry.filename == MAIN]
+        inner = stack[starts[-1] + 1 :] if starts else stack
+    return "".join(traceback.format_list(inner)).rstrip()
 
 
 def describe(service: Service) -> str:
