@@ -181,8 +181,8 @@ def request_bytes(exchange: Exchange, port: int) -> bytes:
     return f"{exchange.method} {exchange.path} HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode()
 
 
-def ask(client: socket.socket, request: bytes) -> None:
-    """One small request; its answer says how long it is and comes with its head or after it."""
+def ask(client: socket.socket, request: bytes) -> bytes:
+    """The body of the answer to one small request; its head must say how long it is."""
     client.sendall(request)
     got = b""
     while b"\r\n\r\n" not in got:
@@ -195,6 +195,7 @@ def ask(client: socket.socket, request: bytes) -> None:
     )
     while len(body) < length:
         body += more(client)
+    return body
 
 
 def more(client: socket.socket) -> bytes:

@@ -46,9 +46,6 @@ class Started:
             raise BenchmarkError("a process of the server was replaced while it was measured")
         return {pid: procfs.cpu_ns(pid) for pid in self.pids}
 
-    def last_words(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -64,34 +61,44 @@ def pinned(command: Sequence[str], core: int) -> list[str]:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], *, port: int, core: int, log: Path) -> Iterator[Started]:
-    """Run a server's command line until the block ends."""
+    """Run a server's command line on one core until the block ends."""
+    with launched(pinned(command, core), port=port, log=log) as process:
+        yield Started(port=port, core=core, process=process, log=log)
+
+
+@contextlib.contextmanager
+def launched(command: Sequence[str], *, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The same on whatever cores there are; it accepts when the block begins."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            pinned(command, core),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             env=environment,
         )
-    started = Started(port=port, core=core, process=process, log=log)
     try:
-        wait_until_it_accepts(started)
-        yield started
+        wait_until_it_accepts(process, port)
+        yield process
     except (BenchmarkError, OSError) as error:
-        raise BenchmarkError(f"{error}\n{started.last_words()}".strip()) from error
+        raise BenchmarkError(f"{error}\n{last_words(log)}".strip()) from error
     finally:
         stop(process)
 
 
-def wait_until_it_accepts(started: Started) -> None:
+def last_words(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+
+
+def wait_until_it_accepts(process: subprocess.Popen[bytes], port: int) -> None:
     give_up_at = time.monotonic() + START_PATIENCE_S
     while time.monotonic() < give_up_at:
-        if (status := started.process.poll()) is not None:
+        if (status := process.poll()) is not None:
             raise BenchmarkError(f"the server ended with status {status} before it accepted")
         try:
-            socket.create_connection((HOST, started.port), timeout=1.0).close()
+            socket.create_connection((HOST, port), timeout=1.0).close()
         except ConnectionRefusedError:
             time.sleep(0.01)  # refused at once: without it this loop would take the core
         else:

@@ -1,4 +1,4 @@
-"""The servers: their command lines with one worker, and which options make each fast.
+"""The servers: their command lines, and which options make each fast.
 
 Every server runs the same application, on uvloop and its fastest HTTP/1.1 reader where it has one,
 with the access log off and idle connections kept; all else is as its users get it.
@@ -26,6 +26,7 @@ class Order:
     answer: str = ""  # which fixed answer the floor writes; "" if it cannot take part
     pipelined: bool = False
     body: int = 0  # bytes of each request's body
+    workers: int = 1
 
 
 CommandLine: TypeAlias = Callable[[Order], list[str]]
@@ -50,7 +51,7 @@ def pounce(order: Order, *more: str, http: str = "httptools") -> list[str]:
     return python(
         "pounce",
         order.app,
-        *("--port", str(order.port), "--workers", "1"),
+        *("--port", str(order.port), "--workers", str(order.workers)),
         *("--loop", "uvloop", "--http", http),
         *("--keep-alive-timeout", KEEP_ALIVE),
         *(more or ("--no-access-log",)),
@@ -61,7 +62,7 @@ def uvicorn(order: Order, *more: str, http: str = "httptools") -> list[str]:
     return python(
         "uvicorn",
         order.app,
-        *("--port", str(order.port), "--workers", "1"),
+        *("--port", str(order.port), "--workers", str(order.workers)),
         *("--loop", "uvloop", "--http", http),
         *("--timeout-keep-alive", KEEP_ALIVE),
         *(more or ("--no-access-log",)),
@@ -72,7 +73,7 @@ def granian(order: Order, *more: str) -> list[str]:
     return python(
         "granian",
         order.app,
-        *("--port", str(order.port), "--workers", "1"),
+        *("--port", str(order.port), "--workers", str(order.workers)),
         *("--interface", "asgi", "--loop", "uvloop", "--http", "1"),
         # Its limit of connections is backlog / workers, 1,024: too few for the idle ones.
         *("--backlog", "16384", "--http1-header-read-timeout", "60000"),
@@ -86,7 +87,7 @@ def gunicorn(order: Order, *more: str) -> list[str]:
     return python(
         "gunicorn",
         order.app,
-        *("--bind", f"127.0.0.1:{order.port}", "--workers", "1"),
+        *("--bind", f"127.0.0.1:{order.port}", "--workers", str(order.workers)),
         *("--worker-class", "asgi", "--asgi-loop", "uvloop", "--http-parser", parser),
         *("--keep-alive", KEEP_ALIVE, "--worker-connections", "20000", "--no-control-socket"),
         *more,
@@ -97,7 +98,7 @@ def hypercorn(order: Order) -> list[str]:
     return python(
         "hypercorn",
         order.app,
-        *("--bind", f"127.0.0.1:{order.port}", "--workers", "1"),
+        *("--bind", f"127.0.0.1:{order.port}", "--workers", str(order.workers)),
         *("--worker-class", "uvloop", "--keep-alive", KEEP_ALIVE),
         # It closes a connection after 1,000 requests, which no flag but only its file can lift.
         *("--config", str(HERE / "hypercorn.toml")),
