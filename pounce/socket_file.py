@@ -138,4 +138,4 @@ def _unix_reason(path: str, error: OSError) -> str:
             return (
                 f"not permitted; the user needs write access to {parent} and to the owner asked for"
             )
-    return f"{error.strerror}"
+    return error.strerror or str(error)  # a path too long has no errno

@@ -16,7 +16,8 @@ import click
 
 from pounce.config import SETTINGS
 from pounce.ctl.client import Client, RefusedError, ServerEnded, find
-from pounce.errors import EXIT_OK, ExtraMissing, PounceError
+from pounce.errors import EXIT_OK, ExtraMissing, PounceError, UsageError
+from pounce.settings import did_you_mean
 
 if TYPE_CHECKING:
     # Every server imports this module: psutil and rich are for those who look.
@@ -85,6 +86,16 @@ class InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            meant = "reload" if name == "restart" else name
+            hint = did_you_mean(meant, self.commands) or f"; {ctx.command_path} --help shows all"
+            raise UsageError(f"there is no command {ctx.command_path} {name}{hint}")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     "ctl",
@@ -107,7 +118,7 @@ def ctl(ctx: click.Context, control: str | None, pid: int | None) -> None:  # fo
 def status(client: Client, as_json: bool) -> int:
     """Show the server and its workers, once."""
     if not as_json:
-        terminal = _terminal("pounce ctl status")
+        terminal = _terminal("pounce ctl status (without --json)")
     try:
         sampler = _sampler(client)
         sampler.look(client.ask("status"))
@@ -187,7 +198,7 @@ def scale(client: Client, workers: int) -> int:
     It stays so until the settings say another number than before.
     """
     _ask(client, "scale", workers=workers)
-    click.echo(f"scaling to {workers} workers")
+    click.echo(f"scaling to {workers} worker{'s' if workers > 1 else ''}")
     return EXIT_OK
 
 
@@ -234,7 +245,7 @@ def _sampler(client: Client) -> Sampler:
 
 def _terminal(what: str) -> Terminal:
     if importlib.util.find_spec("rich") is None:
-        raise ExtraMissing(f"{what} (without --json)", library="rich", extra="ctl")
+        raise ExtraMissing(what, library="rich", extra="ctl")
     from pounce.ctl.terminal import Terminal
 
     return Terminal()
