@@ -89,12 +89,13 @@ class Listeners:
         """The kernel chooses among several sockets somewhere."""
         return any(row.per_slot for row in self._rows)
 
-    def groups(self, out: frozenset[int]) -> list[tuple[socket.socket, list[int]]]:
-        """A member of each group that the kernel chooses among, and the places in it of all slots
-        but those that are `out`.
+    @property
+    def groups(self) -> list[tuple[socket.socket, dict[int, int]]]:
+        """A member of each group that the kernel chooses among, and the place in it of each slot
+        that listens.
         """
         return [
-            (row.sockets[0], [at for at, slot in enumerate(row.order) if slot not in out])
+            (row.sockets[0], {slot: at for at, slot in enumerate(row.order)})
             for row in self._rows
             if row.per_slot
         ]

@@ -44,12 +44,11 @@ def shown(host: str) -> str:
 
 def prove_order(listeners: Listeners, listening: set[int]) -> None:
     """Steered to the one place that a slot is said to have, all connections come to that slot."""
-    everybody = frozenset(range(listeners.slots))
     for slot in sorted(listening):
-        for at, (member, places) in enumerate(listeners.groups(everybody - {slot})):
-            steering.steer(member, places)
+        for at, (member, places) in enumerate(listeners.groups):
+            steering.steer(member, [(places[slot], 1)])
             members = {other: listeners.for_slot(other)[at] for other in listening}
-            assert takers(members, COUNT) == {slot: COUNT}, f"place {places} in group {at}"
+            assert takers(members, COUNT) == {slot: COUNT}, f"{places} in group {at}"
             steering.detach(member)
 
 
@@ -64,8 +63,9 @@ def test_the_places_are_in_the_order_of_listening_not_of_slots(
     for slot in order:
         listeners.listen(slot)
     listeners.listen(order[0])  # for a later worker of the slot: it stays where it is
-    ((_, places),) = listeners.groups(frozenset())
-    assert places == [0, 1, 2]
+    ((_, places),) = listeners.groups
+    assert sorted(places.values()) == [0, 1, 2]
+    assert sorted(places, key=places.__getitem__) == list(order)
     prove_order(listeners, {0, 1, 2})
 
 
@@ -121,7 +121,7 @@ def test_every_address_has_a_group_of_its_own(open_: Open) -> None:
     listeners.add_slot()
     listeners.listen(0)
     listeners.listen(2)
-    assert [places for _, places in listeners.groups(frozenset({1}))] == [[1, 2]] * 3
+    assert [places for _, places in listeners.groups] == [{1: 0, 0: 1, 2: 2}] * 3
     prove_order(listeners, {0, 1, 2})
     listeners.close_slot()
     prove_order(listeners, {0, 1})
@@ -134,7 +134,7 @@ def test_what_all_slots_share_is_left_alone_when_slots_come_and_go(
     text = "127.0.0.1:0" if shared else f"unix:{tmp_path}/app.sock"
     listeners = open_(text, slots=2, shared=shared)
     assert not listeners.has_groups
-    assert listeners.groups(frozenset({0})) == []
+    assert listeners.groups == []
     before = listeners.for_slot(0)
     listeners.listen(1)
     listeners.add_slot()
@@ -150,9 +150,9 @@ def test_a_group_beside_a_unix_socket_is_the_only_one(open_: Open, tmp_path: Pat
     assert listeners.has_groups
     for slot in (1, 0):
         listeners.listen(slot)
-    ((member, places),) = listeners.groups(frozenset({0}))
+    ((member, places),) = listeners.groups
     assert member.family == socket.AF_INET
-    assert places == [0]
+    assert places == {1: 0, 0: 1}
 
 
 def test_a_slot_of_which_one_listener_cannot_be_bound_is_not_there_at_all(open_: Open) -> None:
@@ -186,8 +186,8 @@ def test_who_waits_is_counted_by_slot_over_all_its_listeners(open_: Open, host: 
         listeners.listen(slot)
     assert [listeners.waiting(slot) for slot in range(2)] == [0, 0]
     with contextlib.ExitStack() as until_done:
-        for member, places in listeners.groups(frozenset({0})):
-            steering.steer(member, places)
+        for member, places in listeners.groups:
+            steering.steer(member, [(places[1], 1)])
             for _ in range(3):
                 client = until_done.enter_context(socket.socket(member.family))
                 client.settimeout(PATIENCE)

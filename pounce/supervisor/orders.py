@@ -237,9 +237,9 @@ class CloseSlot:
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """Have the kernel give new connections to all slots but these; none: to all."""
+    """Have the kernel give new connections to these slots by weight; none: to all, as it likes."""
 
-    out: frozenset[int]
+    weights: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

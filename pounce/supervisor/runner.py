@@ -114,6 +114,7 @@ class Runner:
         self._app = app
         self._control: Control | None = None
         self.attend(control)
+        self._steered = False
         self._status: int | None = None
         self._watcher: Watcher | None = None
 
@@ -278,7 +279,7 @@ class Runner:
 
     def _on_predecessor_gone(self) -> None:
         # It may have left the kernel a choice of its own, and more slots than are planned.
-        self._steer(self.state.out)
+        self._steer(anew=True)
         if self.state.active == self._listeners.slots > self._newest.slots:
             self._events.append(orders.Scale(to=self._newest.slots))
 
@@ -320,6 +321,7 @@ class Runner:
                 if child := self.children.get(worker):  # else its NotForked is on the way
                     if isinstance(message, ipc.Go):
                         self._listeners.listen(child.slot)
+                        self._steer()  # a program does not know who has joined since
                     child.tell(message)
             case orders.Terminate(worker):
                 self.children.signal(worker, signal.SIGTERM)
@@ -364,23 +366,29 @@ class Runner:
                     self._events.append(orders.Added())
             case orders.CloseSlot():
                 self._listeners.close_slot()
-                self._steer(self.state.out)
-            case orders.Steer(out):
-                self._steer(out)
+                self._steer()
+            case orders.Steer():
+                self._steer()
             case orders.Adopt(worker, slot):
                 self.children.adopt(worker, slot)
             case orders.Release(worker, slot):
                 if child := self.children.get(worker):
                     child.tell(ipc.Release(slot))
 
-    def _steer(self, out: frozenset[int]) -> None:
+    def _steer(self, *, anew: bool = False) -> None:
+        """Tells the kernel what the state wants of it, now that slots have come, gone, stalled."""
+        wanted = self.state.weights
+        if not (wanted or self._steered or anew):
+            return
+        self._steered = bool(wanted)
         try:
-            for member, places in self._listeners.groups(out):
-                steering.steer(member, places if out else ())
+            for member, places in self._listeners.groups:
+                chosen = [(places[slot], weight) for slot, weight in wanted if slot in places]
+                steering.steer(member, chosen)
         except (OSError, ValueError) as error:
             log.warning("kernel cannot be told where connections go error=%s", error)
         else:
-            log.debug("slots left out=%s", sorted(out))
+            log.debug("new connections go to slots %s", wanted or "by the kernel's hash")
 
     def _note(self, note: orders.Note) -> None:
         parts = [note.text]

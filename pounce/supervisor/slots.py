@@ -14,7 +14,7 @@ from pounce.supervisor.crew import PROBE_S, SETTLE_S, Policy, Slot
 from pounce.supervisor.ledger import Ledger
 from pounce.supervisor.orders import AddSlot, Adopt, CloseSlot, Release, Steer
 from pounce.supervisor.stages import STAYING, Stage
-from pounce.supervisor.steerage import adopters, slots_out
+from pounce.supervisor.steerage import adopters, slots_out, weights
 
 MOST_SLOTS: Final = 512
 
@@ -26,7 +26,7 @@ class Slots(Ledger):
         wanted: how many slots there should be.
         serving: the generation that serves; 0: none yet.
         coming: the generation that is being started; 0: none.
-        out: the slots that the kernel was told to leave out.
+        weights: what the kernel was told of the slots, as in Steer.
         adopted: which worker serves the queue of which slot beside its own.
     """
 
@@ -36,7 +36,7 @@ class Slots(Ledger):
         self.serving = 0
         self.coming = 0
         self._adding = False  # a slot is being bound
-        self.out: frozenset[int] = frozenset()
+        self.weights: tuple[tuple[int, int], ...] = ()
         self.adopted: dict[int, int] = {}
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Slots(Ledger):
             if at in self.adopted:
                 self._release(at)
             self.slots.pop()
-            self.out -= {at}
+            self.weights = tuple(pair for pair in self.weights if pair[0] != at)
             self._actions.append(CloseSlot(at))
 
     def _exchange(self) -> set[int]:
@@ -166,9 +166,10 @@ class Slots(Ledger):
         for at, id in [*self.adopted.items()]:
             if chosen.get(at) != id:
                 self._release(at)
-        if out != self.out:
-            self.out = out
-            self._actions.append(Steer(out))
+        wanted = weights(len(self.slots), out, self.workers.values())
+        if wanted != self.weights:
+            self.weights = wanted
+            self._actions.append(Steer(wanted))
         for at, id in chosen.items():
             if at not in self.adopted:
                 self.adopted[at] = id
@@ -177,9 +178,9 @@ class Slots(Ledger):
     def _steer_no_more(self) -> None:
         for at in [*self.adopted]:
             self._release(at)
-        if self.out:
-            self.out = frozenset()
-            self._actions.append(Steer(self.out))
+        if self.weights:
+            self.weights = ()
+            self._actions.append(Steer(()))
 
     def _release(self, at: int) -> None:
         id = self.adopted.pop(at)

@@ -67,7 +67,9 @@ def status_of(state: Supervisor, pids: Mapping[int, int], now: float) -> dict[st
         "generation": state.serving,
         "coming": state.coming,
         "slots": state.active,
-        "slots_out": sorted(state.out),
+        "slots_out": sorted(set(range(len(state.slots))) - dict(state.weights).keys())
+        if state.weights
+        else [],
         "probation_s": _left(state.trial_until, now),
         "workers": [
             _worker(worker, pids.get(worker.id, 0), now)

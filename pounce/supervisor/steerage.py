@@ -1,15 +1,24 @@
-"""Which slots the kernel should leave out, and who serves their queues meanwhile. Pure.
+"""Which slots new connections should go to, and who serves the queues of the others. Pure.
 
 A slot is out while nobody serves it: its worker is stalled and connections wait, or its next one
-is waited for, or the slot is to be closed.
+is waited for, or the slot is to be closed. Of the others, those with fewer open connections get
+more of the new ones: the kernel's hash spreads evenly only what is many and short.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from pounce.supervisor.crew import GAP_S, Slot, Worker
 from pounce.supervisor.stages import Stage
+
+# A slot far below its share gets so many times what one at or above it gets. Not all: what is known
+# of the others is up to a heartbeat old, and who gets everything is soon far above.
+MOST_WEIGHT: Final = 8
+# Within this the hash is left alone; more than it is what a balancer may promise (1.25).
+UNEVEN: Final = 1.1
+SPARE: Final = 1  # one connection more or less is no imbalance
 
 
 def serves(worker: Worker) -> bool:
@@ -19,6 +28,7 @@ def serves(worker: Worker) -> bool:
 
 def slots_out(slots: Sequence[Slot], workers: Iterable[Worker], now: float) -> frozenset[int]:
     """The slots to leave out of the kernel's choice; none if no other would serve."""
+    workers = list(workers)
     served = {worker.slot for worker in workers if serves(worker)}
     stalled = {worker.slot for worker in workers if worker.stalled} - served
     out = {
@@ -29,6 +39,30 @@ def slots_out(slots: Sequence[Slot], workers: Iterable[Worker], now: float) -> f
         or (at not in served and slot.not_before - now > GAP_S)
     }
     return frozenset(out) if served - out else frozenset()
+
+
+def weights(
+    count: int, out: frozenset[int], workers: Iterable[Worker]
+) -> tuple[tuple[int, int], ...]:
+    """How often each slot should be chosen: (slot, weight) pairs; () leaves it to the kernel.
+
+    Args:
+        count: of slots.
+        out: those that are not to be chosen.
+    """
+    open_in = dict.fromkeys((at for at in range(count) if at not in out), 0)
+    for worker in workers:
+        if worker.slot in open_in and serves(worker) and worker.heartbeat:
+            open_in[worker.slot] += worker.heartbeat.connections
+    most, least = max(open_in.values()), min(open_in.values())
+    if most <= UNEVEN * least + SPARE:
+        return tuple((at, 1) for at in open_in) if out else ()
+    share = sum(open_in.values()) / len(open_in)
+    deepest = share - least
+    return tuple(
+        (at, 1 + round((MOST_WEIGHT - 1) * max(0.0, share - number) / deepest))
+        for at, number in open_in.items()
+    )
 
 
 def adopters(

@@ -21,10 +21,10 @@ WORKS: Final = sys.platform == "linux"
 SO_ATTACH_REUSEPORT_CBPF: Final = 51
 SO_DETACH_REUSEPORT_BPF: Final = 68
 
-# Operation codes: load a word at an absolute offset; modulo a constant; jump if equal; return.
+# Operation codes: load a word at an absolute offset; modulo a constant; jump if at least; return.
 LOAD: Final = 0x20
 MODULO: Final = 0x94
-JUMP_EQUAL: Final = 0x15
+JUMP_AT_LEAST: Final = 0x35
 RETURN: Final = 0x06
 # An ancillary "offset" that loads a random number (SKF_AD_OFF + SKF_AD_RANDOM).
 RANDOM: Final = 0xFFFFF000 + 56
@@ -33,22 +33,26 @@ LONGEST: Final = 4096  # instructions the kernel takes (BPF_MAXINSNS)
 Instruction = tuple[int, int, int, int]
 
 
-def choose_among(indices: Sequence[int]) -> list[Instruction]:
-    """A program that returns one of `indices` of the group, each as often as the others.
+def choose_among(places: Sequence[tuple[int, int]]) -> list[Instruction]:
+    """A program that returns places of the group, each as often as its weight says.
 
     Args:
-        indices: places in the group, in the order in which its members began to listen.
+        places: (place, weight) pairs; places in the order in which members began to listen, weights
+            1 or more.
 
     Raises:
         ValueError: none, or more than a program can name.
     """
-    if not indices or 2 * len(indices) + 2 > LONGEST:
-        raise ValueError(f"{len(indices)} members cannot be chosen among")
-    program: list[Instruction] = [(LOAD, 0, 0, RANDOM), (MODULO, 0, 0, len(indices))]
-    for place, index in enumerate(indices[:-1]):
-        program.append((JUMP_EQUAL, 0, 1, place))
-        program.append((RETURN, 0, 0, index))
-    program.append((RETURN, 0, 0, indices[-1]))
+    if not places or 2 * len(places) + 2 > LONGEST:
+        raise ValueError(f"{len(places)} members cannot be chosen among")
+    total = sum(weight for _, weight in places)
+    program: list[Instruction] = [(LOAD, 0, 0, RANDOM), (MODULO, 0, 0, total)]
+    reached = 0
+    for place, weight in places[:-1]:
+        reached += weight
+        program.append((JUMP_AT_LEAST, 1, 0, reached))
+        program.append((RETURN, 0, 0, place))
+    program.append((RETURN, 0, 0, places[-1][0]))
     return program
 
 
@@ -68,8 +72,9 @@ def attach(member: socket.socket, program: Sequence[Instruction]) -> None:
     member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, option)
 
 
-def steer(member: socket.socket, places: Sequence[int]) -> None:
-    """Lets the kernel choose among these places of the group of `member`; none: among all.
+def steer(member: socket.socket, places: Sequence[tuple[int, int]]) -> None:
+    """Lets the kernel choose among these places of the group of `member`, by their weights; none:
+    among all, by its hash.
 
     Raises:
         OSError, ValueError: see attach() and choose_among().

@@ -68,7 +68,7 @@ def test_one_more_slot_is_bound_and_filled_at_once() -> None:
 def test_a_slot_less_is_left_out_first_then_drained_then_closed() -> None:
     one = kernel(slots=2)
     last = one.by_slot(1, generation=1)
-    assert one.feed(Scale(to=1))[-1] == Steer(frozenset({1}))
+    assert one.feed(Scale(to=1))[-1] == Steer(((0, 1),))
     one.pass_time(SETTLE_S - 0.1)
     assert last.serves
     one.pass_time(0.1)

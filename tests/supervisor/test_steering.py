@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from pounce.supervisor.steering import (
-    JUMP_EQUAL,
+    JUMP_AT_LEAST,
     LOAD,
     MODULO,
     RANDOM,
@@ -39,6 +39,10 @@ def ask(group: Sequence[socket.socket], count: int = COUNT) -> Counter[int]:
     return takers({at: one.fileno() for at, one in enumerate(group)}, count)
 
 
+def evenly(*places: int) -> list[tuple[int, int]]:
+    return [(place, 1) for place in places]
+
+
 def run(program: Sequence[Instruction], random: int) -> int:
     """What the kernel would make of it."""
     value, at = 0, 0
@@ -51,8 +55,8 @@ def run(program: Sequence[Instruction], random: int) -> int:
                 value = random
             case 0x94:
                 value %= constant
-            case 0x15:
-                at += if_true if value == constant else if_false
+            case 0x35:
+                at += if_true if value >= constant else if_false
             case 0x06:
                 return constant
 
@@ -62,28 +66,33 @@ def run(program: Sequence[Instruction], random: int) -> int:
 
 @pytest.mark.parametrize("indices", [[0], [3], [0, 2], [5, 1, 4], list(range(100))], ids=len)
 def test_each_of_the_indices_is_chosen_as_often_as_the_others(indices: list[int]) -> None:
-    program = choose_among(indices)
+    program = choose_among(evenly(*indices))
     chosen = Counter(run(program, random) for random in range(3 * len(indices)))
     assert chosen == Counter(dict.fromkeys(indices, 3))
+
+
+def test_a_place_is_chosen_by_its_weight() -> None:
+    program = choose_among([(2, 1), (0, 8), (5, 3)])
+    assert Counter(run(program, random) for random in range(120)) == {2: 10, 0: 80, 5: 30}
 
 
 @pytest.mark.parametrize("count", [0, 2048])
 def test_what_no_program_can_choose_among_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"{count} members"):
-        choose_among(range(count))
+        choose_among(evenly(*range(count)))
 
 
 def test_a_program_for_two_and_its_bytes() -> None:
-    program = choose_among([7, 9])
+    program = choose_among([(7, 3), (9, 1)])
     assert program == [
         (LOAD, 0, 0, RANDOM),
-        (MODULO, 0, 0, 2),
-        (JUMP_EQUAL, 0, 1, 0),
+        (MODULO, 0, 0, 4),
+        (JUMP_AT_LEAST, 1, 0, 3),
         (RETURN, 0, 0, 7),
         (RETURN, 0, 0, 9),
     ]
     assert len(encode(program)) == 8 * len(program)
-    assert encode([(JUMP_EQUAL, 0, 1, 3)]) == bytes([0x15, 0, 0, 1, 3, 0, 0, 0])
+    assert encode([(JUMP_AT_LEAST, 1, 0, 3)]) == bytes([0x35, 0, 1, 0, 3, 0, 0, 0])
 
 
 # The kernel
@@ -92,23 +101,31 @@ def test_a_program_for_two_and_its_bytes() -> None:
 @linux_only
 def test_who_is_left_out_gets_nothing_and_the_others_share_it(group: list[socket.socket]) -> None:
     assert WORKS
-    steer(group[0], [0, 2, 3])
+    steer(group[0], evenly(0, 2, 3))
     got = ask(group)
     assert got[1] == 0
     assert min(got[at] for at in (0, 2, 3)) > COUNT / 3 / 2.5, "each about a third"
 
 
 @linux_only
+def test_who_weighs_more_gets_more(group: list[socket.socket]) -> None:
+    steer(group[0], [(0, 1), (1, 8), (2, 1)])
+    got = ask(group)
+    assert got[3] == 0
+    assert got[1] > COUNT / 2, "four fifths, about"
+
+
+@linux_only
 @pytest.mark.parametrize("by", [0, 3])
 def test_any_member_can_set_the_choice_of_all(group: list[socket.socket], by: int) -> None:
     for only in (3, 1, 2):
-        steer(group[by], [only])
+        steer(group[by], evenly(only))
         assert ask(group, 20) == {only: 20}
 
 
 @linux_only
 def test_the_longest_program_is_taken(group: list[socket.socket]) -> None:
-    attach(group[0], choose_among([2] * 2047))
+    attach(group[0], choose_among(evenly(*[2] * 2047)))
     assert ask(group, 20) == {2: 20}
 
 
@@ -117,7 +134,7 @@ def test_the_longest_program_is_taken(group: list[socket.socket]) -> None:
 def test_all_get_connections_again_after_the_end_of_it(
     group: list[socket.socket], how: str
 ) -> None:
-    steer(group[0], [1])
+    steer(group[0], evenly(1))
     assert ask(group, 20) == {1: 20}
     for _ in range(2):  # the second time there is nothing to end
         if how == "detach":
@@ -131,5 +148,5 @@ def test_all_get_connections_again_after_the_end_of_it(
 def test_a_socket_that_shares_no_port_has_no_choice_to_set() -> None:
     with socket.create_server(("127.0.0.1", 0)) as alone:
         with pytest.raises(OSError, match="Invalid argument"):
-            attach(alone, choose_among([0]))
+            attach(alone, choose_among(evenly(0)))
         detach(alone)

@@ -138,8 +138,10 @@ class FakeKernel:
                 assert slot == self.slots > 0, self.story
                 for process in self.processes.values():
                     assert process.slot != slot or not process.serves, self.story
-            case Steer(out):
-                self.out = out
+            case Steer(weights):
+                chosen = {slot for slot, _ in weights}
+                assert chosen <= set(range(self.slots)), self.story
+                self.out = frozenset(range(self.slots)) - chosen if weights else frozenset()
             case Adopt(worker, slot):
                 assert slot not in self.adopted, self.story
                 self.adopted[slot] = worker
