@@ -22,6 +22,7 @@ from pounce.supervisor import process
 from pounce.supervisor.children import Plan, WorkerEntry
 from pounce.supervisor.crew import Policy
 from pounce.supervisor.runner import Runner
+from pounce.supervisor.templates import Preload
 
 PATIENCE = 60.0  # seconds; only a failing test waits so long
 
@@ -87,6 +88,7 @@ class Master:
         start_timeout: float = PATIENCE,
         shutdown_timeout: float = PATIENCE,
         reload_dirs: Sequence[Path] = (),
+        preload: Preload | None = None,
         before: Callable[[], object] = lambda: None,
         **policy: Any,
     ) -> None:
@@ -104,7 +106,7 @@ class Master:
             return Runner(
                 Plan(
                     entry,
-                    preload=None,
+                    preload=preload,
                     policy=Policy(
                         start_timeout=start_timeout, shutdown_timeout=shutdown_timeout, **policy
                     ),
