@@ -110,6 +110,8 @@ class Connection(asyncio.Protocol):
         service.connections.add(self)
         service.stats.connections += 1
         service.stats.open += 1
+        if service.wake is not None:
+            service.wake()
         self._admitted = service.admit(+1)
         if not self._admitted:
             service.admit(-1)  # or those who hear 503 keep out those who would be served

@@ -79,6 +79,7 @@ class Service:
         draining: no connection shall outlive its present request.
         leaving: nothing is accepted any more, and who is idle is not waited for.
         notice: tells applications of the drain.
+        wake: to be called when a client comes after a while without any; None while some come.
         extensions: of every scope.
         admit: counts one more connection, or one less; False when that is one too many.
         turned_away: of `connections`, those that were one too many and are not gone yet.
@@ -110,6 +111,7 @@ class Service:
         "trust",
         "turned_away",
         "turned_away_limit",
+        "wake",
     )
 
     def __init__(
@@ -145,6 +147,7 @@ class Service:
         self.stats = Stats()
         self.connections: set[Connection] = set()
         self.running: dict[HttpStream, asyncio.Task[None]] = {}
+        self.wake: Callable[[], None] | None = None
         self.notice = DrainNotice()
         self.extensions = {**EXTENSIONS, "pounce.drain": self.notice}
         self.draining = False

@@ -52,6 +52,7 @@ class Worker:
         self._stopping_since = 0.0
         self._term_seen = False
         self._done = 0, 0
+        self._beat_timer: asyncio.TimerHandle | None = None
 
     def fail(self, error: LoadError | LifespanError) -> int:
         """Tells the master why there will be no Ready; the exit status."""
@@ -236,7 +237,13 @@ class Worker:
     # As time passes.
 
     def _beat(self) -> None:
-        """The heartbeat: more often while there is work, when a stall would be noticed."""
+        """The heartbeat: more often while there is work, when a stall would be noticed.
+
+        The first client after a pause brings it forward: should the worker stall on him, the master
+        has just been promised the next one soon.
+        """
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
         if self._lifecycle.stage is Stage.ENDED:
             return
         service = self._service
@@ -244,8 +251,9 @@ class Worker:
         done = stats.connections, stats.requests
         busy = done != self._done or bool(service.running)
         self._done = done
+        service.wake = None if busy else self._beat
         next_s = BUSY_BEAT if busy else IDLE_BEAT
-        self._loop.call_later(next_s, self._beat)
+        self._beat_timer = self._loop.call_later(next_s, self._beat)
         self._control.say(
             ipc.Heartbeat(
                 next_s,
