@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from pounce.ipc import Heartbeat
 from pounce.supervisor.crew import GAP_S, Slot, Worker
 from pounce.supervisor.stages import Stage
-from pounce.supervisor.steerage import adopters, serves, slots_out
+from pounce.supervisor.steerage import adopters, serves, slots_out, weights
 
 NOW = 100.0
 LONG = NOW + 2 * GAP_S
@@ -122,3 +123,31 @@ def test_each_slot_that_is_out_and_unserved_has_one_who_adopts_it(
 ) -> None:
     by_id = {one.id: one for one in workers}
     assert adopters(frozenset(out), by_id, present) == chosen
+
+
+def holding(slot: int, connections: int) -> Worker:
+    one = worker(slot)
+    one.heartbeat = Heartbeat(0.25, connections, connections, 0, 0, 0)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("held", "out", "wanted"),
+    [
+        ([10, 10, 10], (), ()),
+        ([10, 11, 10], (), ()),
+        ([0, 1, 0], (), ()),
+        ([100, 109, 100], (), ()),
+        ([100, 0, 100], (), ((0, 1), (1, 8), (2, 1))),
+        ([0, 50, 100], (), ((0, 8), (1, 1), (2, 1))),
+        ([20, 0, 40], (), ((0, 1), (1, 8), (2, 1))),
+        ([10, 0, 50], (), ((0, 5), (1, 8), (2, 1))),
+        ([10, 10, 10], (1,), ((0, 1), (2, 1))),
+        ([100, 0, 0], (1,), ((0, 1), (2, 8))),
+    ],
+)
+def test_who_holds_fewer_connections_is_given_more_of_the_new_ones(
+    held: list[int], out: tuple[int, ...], wanted: tuple[tuple[int, int], ...]
+) -> None:
+    workers = [holding(slot, count) for slot, count in enumerate(held)]
+    assert weights(len(held), frozenset(out), workers) == wanted
