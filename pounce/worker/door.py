@@ -20,7 +20,7 @@ class Door:
     """Opens and closes one step after the other, in the order in which it was asked to.
 
     Args:
-        own: descriptors of the worker's own listeners, which stay the caller's.
+        own: descriptors of the worker's own listeners, which shut() closes.
         accept_on: makes an acceptor for some listeners.
     """
 
@@ -61,6 +61,10 @@ class Door:
                 while self._somebody_waits() and asyncio.get_running_loop().time() < deadline:
                     await asyncio.sleep(EMPTY_TICK)
             await self._stop()
+            # The kernel goes on to give connections to a listener as long as anybody has it open,
+            # and this process may have long-lived clients to wait for.
+            _close(self._own)
+            self._own = ()
 
     async def adopt(self, slot: int, listeners: Sequence[int]) -> None:
         """Accepts on the listeners of another slot too; the descriptors are this object's now."""
