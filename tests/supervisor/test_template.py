@@ -184,6 +184,29 @@ def test_a_template_that_is_still_importing_is_killed_by_a_stop(
     assert not master.find("error")
 
 
+def test_a_template_that_imports_for_too_long_is_killed_and_the_old_code_serves_on(
+    start: Start, reports: Reports, tmp_path: Path
+) -> None:
+    hang = tmp_path / "hang"
+
+    def load() -> None:
+        reports.say("importing")
+        if hang.exists():
+            forever()
+
+    master = start(good, preload=preload(reports, load=load), slots=1, start_timeout=1.0)
+    master.wait_for("serving on")
+    reports.hear("importing")
+    hang.touch()
+    master.tell(signal.SIGHUP)
+    late = reports.hear("importing")["pid"]
+    master.wait_for("error reload failed, the old code serves on")
+    master.wait_for(f"reaped a process that is none of ours pid={late}")
+    os.kill(reports.hear("worker")["pid"], signal.SIGKILL)
+    assert reports.hear("worker")["loaded"] == {"loaded by": reports.hear("template")["pid"]}
+    assert master.stop() == 0
+
+
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 def test_a_template_that_dies_is_followed_by_a_new_generation(
     start: Start, reports: Reports, by: signal.Signals
