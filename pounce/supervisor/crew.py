@@ -26,6 +26,7 @@ GOOD_LIFE_S: Final = 10.0
 GAP_S: Final = 0.5
 # A heartbeat this late makes a worker suspect: is there a queue that it does not serve?
 LATE_S: Final = 0.4
+BEAT_S: Final = 0.25  # between two heartbeats of a worker that has work
 PROBE_S: Final = 0.25  # how often a suspect's queue is looked at
 # A silent worker is asked what it does, then aborted for its stacks, then killed.
 ASK_S: Final = 0.5
@@ -82,6 +83,7 @@ class Worker:
     suspect_at: float = math.inf  # when its queue is looked at if nothing is heard before
     stalled: bool = False  # silent, and connections wait
     heartbeat: ipc.Heartbeat | None = None
+    rate: float = 0.0  # connections accepted per second, between the last two heartbeats
     open_at_drain: int | None = None  # connections, when it began to drain
 
     def due_from(self, now: float, policy: Policy) -> float:
@@ -104,6 +106,15 @@ class Worker:
         self.heard_at = now
         self.suspect_at = now + next_s + LATE_S
         self.stalled = False
+
+    def beat(self, heartbeat: ipc.Heartbeat, now: float) -> bool:
+        """A heartbeat; is it a sign that connections are spread otherwise than before?"""
+        before, self.heartbeat = self.heartbeat, heartbeat
+        passed = now - self.heard_at
+        if before is not None and 0 < passed < math.inf:
+            self.rate = (heartbeat.accepted - before.accepted) / max(passed, BEAT_S)
+        self.hear(now, heartbeat.next_s)
+        return before is None or before.connections != heartbeat.connections
 
     def age_limit(self, policy: Policy) -> float:
         """When it is to be replaced for its age; inf for never."""

@@ -64,15 +64,12 @@ class Ledger(ABC):
         worker = self.workers.get(id)
         if worker is None:
             return False
-        before, worker.heartbeat = worker.heartbeat, heartbeat
         stalled = worker.stalled
-        worker.hear(now, heartbeat.next_s)
+        moved = worker.beat(heartbeat, now)
         if worker.stage is Stage.HUNG:
             self._note("info", "worker answers again", worker)
             self._cue(id, Cue.REVIVED, now)
             return True
-        # How many are open decides where new ones should go.
-        moved = before is None or before.connections != heartbeat.connections
         return stalled or (moved and self.steerable) or bool(worker.tired(self.policy, now))
 
     def _hear(self, id: int, message: ipc.ToMaster, now: float) -> None:

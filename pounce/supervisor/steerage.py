@@ -13,9 +13,8 @@ from typing import Final
 from pounce.supervisor.crew import GAP_S, Slot, Worker
 from pounce.supervisor.stages import Stage
 
-# A slot far below its share gets so many times what one at or above it gets. Not all: what is known
-# of the others is up to a heartbeat old, and who gets everything is soon far above.
-MOST_WEIGHT: Final = 8
+# Weights are whole numbers up to this.
+FINEST: Final = 100
 # Within this the hash is left alone; more than it is what a balancer may promise (1.25).
 UNEVEN: Final = 1.1
 SPARE: Final = 1  # one connection more or less is no imbalance
@@ -42,13 +41,16 @@ def slots_out(slots: Sequence[Slot], workers: Iterable[Worker], now: float) -> f
 
 
 def weights(
-    count: int, out: frozenset[int], workers: Iterable[Worker]
+    count: int, out: frozenset[int], workers: Iterable[Worker], *, expected: float
 ) -> tuple[tuple[int, int], ...]:
     """How often each slot should be chosen: (slot, weight) pairs; () leaves it to the kernel.
 
     Args:
         count: of slots.
         out: those that are not to be chosen.
+        expected: how many connections come before the next decision. They are dealt out so that all
+            slots are even then; fewer than are missing go where most are missing, and more than
+            that raise all alike, so that nobody is overwhelmed.
     """
     open_in = dict.fromkeys((at for at in range(count) if at not in out), 0)
     for worker in workers:
@@ -57,12 +59,20 @@ def weights(
     most, least = max(open_in.values()), min(open_in.values())
     if most <= UNEVEN * least + SPARE:
         return tuple((at, 1) for at in open_in) if out else ()
-    share = sum(open_in.values()) / len(open_in)
-    deepest = share - least
-    return tuple(
-        (at, 1 + round((MOST_WEIGHT - 1) * max(0.0, share - number) / deepest))
-        for at, number in open_in.items()
-    )
+    level = _level(sorted(open_in.values()), max(1.0, expected))
+    part = FINEST / (level - least)
+    given = {at: round(part * (level - held)) for at, held in open_in.items() if held < level}
+    return tuple((at, weight) for at, weight in given.items() if weight)
+
+
+def _level(held: Sequence[int], more: float) -> float:
+    """How high the water stands when `more` is poured over these heights, lowest first."""
+    below = 0
+    for at, height in enumerate(held):
+        if height * at - below >= more:
+            return (more + below) / at
+        below += height
+    return (more + below) / len(held)
 
 
 def adopters(

@@ -132,22 +132,27 @@ def holding(slot: int, connections: int) -> Worker:
 
 
 @pytest.mark.parametrize(
-    ("held", "out", "wanted"),
+    ("held", "out", "expected", "wanted"),
     [
-        ([10, 10, 10], (), ()),
-        ([10, 11, 10], (), ()),
-        ([0, 1, 0], (), ()),
-        ([100, 109, 100], (), ()),
-        ([100, 0, 100], (), ((0, 1), (1, 8), (2, 1))),
-        ([0, 50, 100], (), ((0, 8), (1, 1), (2, 1))),
-        ([20, 0, 40], (), ((0, 1), (1, 8), (2, 1))),
-        ([10, 0, 50], (), ((0, 5), (1, 8), (2, 1))),
-        ([10, 10, 10], (1,), ((0, 1), (2, 1))),
-        ([100, 0, 0], (1,), ((0, 1), (2, 8))),
+        ([10, 10, 10], (), 10, ()),
+        ([10, 11, 10], (), 10, ()),
+        ([0, 1, 0], (), 10, ()),
+        ([100, 109, 100], (), 10, ()),
+        # fewer are expected than the lowest lacks: all of them go there
+        ([100, 0, 100], (), 10, ((1, 100),)),
+        ([0, 50, 100], (), 40, ((0, 100),)),
+        # as many as are missing
+        ([100, 0, 100], (), 100, ((1, 100),)),
+        ([20, 0, 40], (), 60, ((0, 50), (1, 100))),
+        # more: everybody gets some
+        ([100, 0, 100], (), 400, ((0, 50), (1, 100), (2, 50))),
+        ([10, 0, 50], (), 0, ((1, 100),)),
+        ([10, 10, 10], (1,), 10, ((0, 1), (2, 1))),
+        ([100, 0, 0], (1,), 10, ((2, 100),)),
     ],
 )
-def test_who_holds_fewer_connections_is_given_more_of_the_new_ones(
-    held: list[int], out: tuple[int, ...], wanted: tuple[tuple[int, int], ...]
+def test_what_is_expected_is_dealt_out_so_that_all_are_even_then(
+    held: list[int], out: tuple[int, ...], expected: float, wanted: tuple[tuple[int, int], ...]
 ) -> None:
     workers = [holding(slot, count) for slot, count in enumerate(held)]
-    assert weights(len(held), frozenset(out), workers) == wanted
+    assert weights(len(held), frozenset(out), workers, expected=expected) == wanted
