@@ -1,0 +1,204 @@
+"""Compresses and inflates the messages of one WebSocket, within bounds and with memory given back.
+
+Knows no frames: it is handed the payload of messages, and what was agreed about windows.
+
+Source: RFC 7692 §7.2.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from pounce.worker.wire.close_codes import BAD_DATA, TOO_BIG
+from pounce.worker.wire.extensions import Agreed
+
+# What every compressed message ends in and what is left out on the wire (RFC 7692 §7.2.1).
+TAIL: Final = b"\x00\x00\xff\xff"
+# The empty message (RFC 7692 §7.2.3.6): zlib would flush nothing for it the second time.
+EMPTY: Final = b"\x00"
+# A message is inflated in steps of this or of its compressed size: past the limit no more than one
+# step too many was made, and nothing was joined yet.
+STEP: Final = 64 * 1024
+# A block that calls itself the last (BFINAL, RFC 7692 §7.2.3.5) costs us a new inflater. Who
+# compresses so has one of them in a message; 2 bytes each, a frame could hold millions.
+FINAL_BLOCKS_LIMIT: Final = 16  # in one message
+NO_LIMIT: Final = 1 << 62
+
+
+class InflateError(Exception):
+    """A message that cannot be inflated.
+
+    Attributes:
+        code: to close with: BAD_DATA or TOO_BIG.
+        reason: to close with.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Inflater:
+    """What the peer compressed, as it was before.
+
+    zlib's own state, some 40 KiB with a full window, is there only while messages come: between two
+    messages nothing of it matters but the last bytes it made, and those are kept here as well.
+    """
+
+    __slots__ = ("_final_blocks", "_inflate", "_limit", "_size", "_takeover", "_window", "_wsize")
+
+    def __init__(self, *, bits: int, takeover: bool, limit: int = 0) -> None:
+        """Args: limit: of bytes in one message; 0: none."""
+        self._wsize = 1 << max(bits, 9)  # a larger window reads what a smaller one wrote
+        self._takeover = takeover
+        self._limit = limit or NO_LIMIT
+        self._inflate: zlib._Decompress | None = None
+        self._window: bytearray | None = None  # the end of what was inflated, of 2 windows at most
+        self._size = 0  # of the present message, so far
+        self._final_blocks = 0
+
+    def message(self, data: bytes) -> bytes:
+        """A whole message at once."""
+        out = self._run(data + TAIL, last=True)
+        self._message_done()
+        return out
+
+    def feed(self, data: bytes) -> bytes:
+        """A part of a message; what of it can be known so far.
+
+        Raises:
+            InflateError: no deflate data, or over the limit. There is no going on after it.
+        """
+        return self._run(data, last=False)
+
+    def end(self) -> bytes:
+        """The message is complete; what was still to come of it."""
+        out = self._run(TAIL, last=True)
+        self._message_done()
+        return out
+
+    def idle(self) -> None:
+        """Gives memory back. Only between two messages."""
+        self._inflate = None
+        window = self._window
+        if window is not None:
+            self._window = bytearray(window[-self._wsize :])
+
+    def _run(self, data: bytes, *, last: bool) -> bytes:
+        step = max(STEP, len(data))
+        pieces: list[bytes] = []
+        try:
+            while True:
+                inflate = self._inflate
+                if inflate is None:
+                    if last and data == TAIL and self._final_blocks:
+                        break  # the final block was the end, and has no tail
+                    inflate = self._new()
+                room = min(step, self._limit - self._size + 1)
+                out = inflate.decompress(data, room)
+                self._size += len(out)
+                if self._size > self._limit:
+                    raise InflateError(TOO_BIG, f"message over {self._limit} bytes")
+                if out:
+                    if self._takeover:
+                        self._keep(out)
+                    pieces.append(out)
+                if inflate.eof:
+                    self._count_final_block()
+                    data = inflate.unused_data
+                    if not data:
+                        break
+                    continue
+                data = inflate.unconsumed_tail
+                if not data and len(out) < room:
+                    break
+        except zlib.error as error:
+            raise InflateError(BAD_DATA, "compressed data is corrupt") from error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _new(self) -> zlib._Decompress:
+        bits = self._wsize.bit_length() - 1
+        if self._window:
+            window = bytes(self._window[-self._wsize :])
+            self._inflate = zlib.decompressobj(-bits, zdict=window)
+        else:
+            self._inflate = zlib.decompressobj(-bits)
+        return self._inflate
+
+    def _keep(self, out: bytes) -> None:
+        window = self._window
+        if window is None:
+            window = self._window = bytearray()
+        window += out[-self._wsize :]
+        if len(window) > 2 * self._wsize:
+            del window[: -self._wsize]
+
+    def _count_final_block(self) -> None:
+        self._inflate = None
+        self._final_blocks += 1
+        if self._final_blocks > FINAL_BLOCKS_LIMIT:
+            raise InflateError(BAD_DATA, "too many final blocks in one message")
+
+    def _message_done(self) -> None:
+        self._size = 0
+        self._final_blocks = 0
+        if not self._takeover:
+            self._inflate = None
+
+
+class Deflater:
+    """Compresses messages for the peer. Its zlib state is made at first use."""
+
+    __slots__ = ("_bits", "_deflate", "_level", "_takeover")
+
+    def __init__(self, *, bits: int, takeover: bool, level: int = -1) -> None:
+        """Args: level: 0 to 9, or -1 for zlib's own middle."""
+        self._bits = bits
+        self._takeover = takeover
+        self._level = level
+        self._deflate: zlib._Compress | None = None
+
+    def message(self, data: bytes) -> bytes:
+        """A whole message, without the tail that the peer adds again."""
+        if not data:
+            return EMPTY
+        deflate = self._deflate
+        if deflate is None:
+            # memLevel takes 2**(9+n) bytes beside the window's 2**(2+bits): halve both together.
+            bits = self._bits
+            deflate = zlib.compressobj(self._level, zlib.DEFLATED, -bits, max(1, min(8, bits - 7)))
+            if self._takeover:
+                self._deflate = deflate
+        return (deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+    def idle(self) -> None:
+        """Gives memory back: a new compressor never refers to what went before it."""
+        self._deflate = None
+
+
+class Compression:
+    """Both directions of one WebSocket.
+
+    Attributes:
+        smallest: messages below this many bytes are sent as they are.
+    """
+
+    __slots__ = ("deflater", "inflater", "smallest")
+
+    def __init__(
+        self, agreed: Agreed, *, max_message: int = 0, level: int = -1, smallest: int = 0
+    ) -> None:
+        self.inflater = Inflater(
+            bits=agreed.client_bits, takeover=agreed.client_takeover, limit=max_message
+        )
+        self.deflater = Deflater(
+            bits=agreed.server_bits, takeover=agreed.server_takeover, level=level
+        )
+        self.smallest = smallest
+
+    def idle(self) -> None:
+        """Gives memory back. Only between two messages."""
+        self.inflater.idle()
+        self.deflater.idle()
