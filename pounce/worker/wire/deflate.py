@@ -23,7 +23,7 @@ STEP: Final = 64 * 1024
 # A block that calls itself the last (BFINAL, RFC 7692 §7.2.3.5) costs us a new inflater. Who
 # compresses so has one of them in a message; 2 bytes each, a frame could hold millions.
 FINAL_BLOCKS_LIMIT: Final = 16  # in one message
-NO_LIMIT: Final = 1 << 62
+NO_LIMIT: Final = 1 << 63  # more than a frame can announce
 
 
 class InflateError(Exception):

@@ -121,6 +121,10 @@ class FrameReader(FrameProtocol):
         self._deflate = BoundedDeflate(inflater) if inflater is not None else None
         super().__init__(client=False, extensions=[self._deflate] if self._deflate else [])
 
+    def release(self) -> None:
+        """Breaks a circle inside that would keep this reader until garbage is collected."""
+        self._parse_more.close()
+
     def reason_of(self, error: ParseFailed) -> str:
         """What to tell the peer: the same however its bytes were cut into pieces."""
         if self._deflate is not None and self._deflate.reason:

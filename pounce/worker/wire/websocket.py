@@ -9,7 +9,6 @@ Source: RFC 6455 §5 to §8, RFC 7692 §7.2.
 
 from __future__ import annotations
 
-import io
 from codecs import IncrementalDecoder, getincrementaldecoder
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
@@ -19,6 +18,7 @@ from wsproto.frame_protocol import Frame, Opcode, ParseFailed
 from pounce.worker.wire.close_codes import BAD_DATA, POLICY, TOO_BIG
 from pounce.worker.wire.deflate import NO_LIMIT, Compression, InflateError
 from pounce.worker.wire.frames import BINARY, MASKED, RSV1, SHORT, TEXT, FrameReader
+from pounce.worker.wire.gather import Gathered
 from pounce.worker.wire.masking import unmask
 from pounce.worker.wire.websocket_output import WebSocketOutput
 
@@ -78,10 +78,10 @@ class WebSocketFrames(WebSocketOutput):
     """One WebSocket, server side."""
 
     __slots__ = (
+        "_data",
         "_decoder",
         "_fed",
         "_fragments",
-        "_gathered",
         "_held",
         "_left",
         "_limits",
@@ -96,6 +96,7 @@ class WebSocketFrames(WebSocketOutput):
         "_short",
         "_size",
         "_step",
+        "_texts",
     )
 
     def __init__(
@@ -119,7 +120,8 @@ class WebSocketFrames(WebSocketOutput):
         self._left = 0  # payload bytes of the present frame to come
         self._mask = b""
         self._decoder: IncrementalDecoder | None = None
-        self._gathered: io.StringIO | io.BytesIO | None = None
+        self._texts: Gathered[str] | None = None  # a message that is not whole
+        self._data: Gathered[bytes] | None = None
         self._fragments = 0  # of the present message; 0: between two messages
         self._size = 0  # of the present message, compressed, as announced by the heads
         self._paused = False
@@ -172,7 +174,7 @@ class WebSocketFrames(WebSocketOutput):
     def idle(self) -> None:
         """Gives memory back that only a busy WebSocket needs. Best called when nothing comes."""
         if self._step is _HEAD and not self._fragments and not self._fed:
-            self._reader = None
+            self._release()
             if self._compression is not None:
                 self._compression.idle()
 
@@ -234,9 +236,7 @@ class WebSocketFrames(WebSocketOutput):
                 return start + size
             self._step, self._left = _OURS, size
             if first == TEXT:
-                self._decoder, self._gathered = Utf8Decoder(), io.StringIO()
-            else:
-                self._gathered = io.BytesIO()
+                self._decoder = Utf8Decoder()
             return start
         if start > end or not known:
             fed, self._fed = self._fed, end - at
@@ -271,22 +271,37 @@ class WebSocketFrames(WebSocketOutput):
         turn = len(piece) % 4
         if turn:
             self._mask = self._mask[turn:] + self._mask[:turn]
-        gathered = self._gathered
-        if isinstance(gathered, io.StringIO):
-            assert self._decoder is not None  # made together
-            try:
-                gathered.write(self._decoder.decode(piece, not self._left))
-            except UnicodeDecodeError:
-                self._fail(BAD_DATA, NOT_UTF8)
-                return
-            if not self._left:
-                self._step, self._gathered, self._decoder = _HEAD, None, None
-                self._receiver.text(gathered.getvalue())
-        elif gathered is not None:
-            gathered.write(piece)
-            if not self._left:
-                self._step, self._gathered = _HEAD, None
-                self._receiver.binary(gathered.getvalue())
+        if not self._left:
+            self._step = _HEAD
+        if self._decoder is None:
+            self._add_data(piece, whole=not self._left)
+            return
+        try:
+            text = self._decoder.decode(piece, not self._left)
+        except UnicodeDecodeError:
+            self._fail(BAD_DATA, NOT_UTF8)
+            return
+        self._add_text(text, whole=not self._left)
+
+    def _add_text(self, part: str, *, whole: bool) -> None:
+        texts = self._texts
+        if texts is None:
+            texts = self._texts = Gathered("")
+        texts.add(part)
+        if whole:
+            self._texts = self._decoder = None
+            self._fragments = 0
+            self._receiver.text(texts.whole())
+
+    def _add_data(self, part: bytes, *, whole: bool) -> None:
+        data = self._data
+        if data is None:
+            data = self._data = Gathered(b"")
+        data.add(part)
+        if whole:
+            self._data = None
+            self._fragments = 0
+            self._receiver.binary(data.whole())
 
     def _deliver(self, first: int, payload: bytes) -> None:
         """A whole message that came in one frame."""
@@ -344,27 +359,13 @@ class WebSocketFrames(WebSocketOutput):
             self._end()
             self._receiver.closed(int(payload[0]), payload[1])
         elif isinstance(payload, str):
-            if self._gathered is None:
-                self._gathered = io.StringIO()
-            assert isinstance(self._gathered, io.StringIO)
-            self._gathered.write(payload)
-            if frame.message_finished:
-                text = self._gathered.getvalue()
-                self._gathered, self._fragments, self._size = None, 0, 0
-                self._receiver.text(text)
+            self._add_text(payload, whole=frame.message_finished)
         elif opcode is Opcode.PING:
             self._receiver.ping(payload)
         elif opcode is Opcode.PONG:
             self._receiver.pong(payload)
         else:
-            if self._gathered is None:
-                self._gathered = io.BytesIO()
-            assert isinstance(self._gathered, io.BytesIO)
-            self._gathered.write(payload)
-            if frame.message_finished:
-                data = self._gathered.getvalue()
-                self._gathered, self._fragments, self._size = None, 0, 0
-                self._receiver.binary(data)
+            self._add_data(payload, whole=frame.message_finished)
 
     def _fail(self, code: int, reason: str) -> None:
         self._end()
@@ -372,7 +373,13 @@ class WebSocketFrames(WebSocketOutput):
 
     def _end(self) -> None:
         self._step, self._quick = _OVER, False
-        self._held, self._gathered, self._reader = b"", None, None
+        self._held, self._texts, self._data = b"", None, None
+        self._release()
+
+    def _release(self) -> None:
+        if self._reader is not None:
+            self._reader.release()
+            self._reader = None
 
 
 _PLAIN: Final = frozenset((TEXT, BINARY))
