@@ -186,7 +186,7 @@ class HttpStream:
                 raise self._unexpected(kind)
             body = message.get("body", b"")
             if type(body) is not bytes:
-                body = _copied(body)
+                body = copied_body(body)
             more = message.get("more_body", False)
             end = not more and not self._trailers
             if self._stage is _HELD:
@@ -276,7 +276,7 @@ class HttpStream:
         except BaseException as error:  # a sys.exit() in a handler must not end the worker
             # A disconnect of another request's client must not leave this one without an answer.
             over = self._stage is _GONE or self._stage is _DONE
-            if not over or not _only_disconnects(error):
+            if not over or not only_disconnects(error):
                 self._give_up("raised", error)
         else:
             if self._stage is not _DONE and self._stage is not _GONE:
@@ -341,14 +341,14 @@ class HttpStream:
             self._changed.set()
 
 
-def _copied(body: object) -> bytes:
+def copied_body(body: object) -> bytes:
     """A body that is no bytes, as it is now: the application may use its buffer again."""
     if not isinstance(body, bytes | bytearray | memoryview):
         raise ResponseError(f"body is {type(body).__name__}, expected bytes")
     return bytes(body)
 
 
-def _only_disconnects(error: BaseException) -> bool:
+def only_disconnects(error: BaseException) -> bool:
     """Task groups wrap what they pass on, so the disconnect may sit inside a group."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(ClientDisconnected)[1] is None

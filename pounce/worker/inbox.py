@@ -1,0 +1,79 @@
+"""Messages that came for an application and that it has not asked for yet.
+
+Knows no protocol; who fills it stops when it says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from pounce.asgi import Message
+
+# What a queued message costs beside its payload, so that empty ones are limited as well.
+MESSAGE_COST: Final = 256  # bytes
+
+
+class Inbox:
+    """A queue of ``websocket.receive`` messages.
+
+    Args:
+        limit: bytes held, past which it is full. It is so until half of that was taken.
+
+    Attributes:
+        full: nothing more should be put in. Whoever puts in or takes out looks.
+    """
+
+    __slots__ = ("_limit", "_messages", "_waiters", "_weight", "full")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._messages: deque[Message] = deque()
+        self._weight = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self.full = False
+
+    def put(self, message: Message, size: int) -> None:
+        """Args: size: of its payload, in bytes or letters."""
+        self._messages.append(message)
+        self._weight += size + MESSAGE_COST
+        if self._weight > self._limit:
+            self.full = True
+        if self._waiters:
+            self.wake()
+
+    def take(self) -> Message | None:
+        """The oldest; None if there is none."""
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        if self._messages:
+            text = message.get("text")
+            self._weight -= len(message["bytes"] if text is None else text) + MESSAGE_COST
+        else:
+            self._weight = 0
+        if self.full and self._weight <= self._limit // 2:
+            self.full = False
+        return message
+
+    def clear(self) -> None:
+        """Nobody will ask for them."""
+        self._messages.clear()
+        self._weight = 0
+        self.full = False
+
+    def wake(self) -> None:
+        """Whoever waits should look again."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Until put() or wake()."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.remove(waiter)

@@ -1,0 +1,277 @@
+"""The tunnel of one WebSocket: what comes through it, what holds it up, and how it ends.
+
+The half of a WebSocketStream that looks at the wire; the one that looks at the application is in
+websocket_stream.py. Knows neither Upgrade nor HTTP/2, and no socket.
+
+Source: RFC 6455 §5.5 and §7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pounce.asgi import Headers, Message
+from pounce.worker.inbox import Inbox
+from pounce.worker.websocket_stages import Stage
+from pounce.worker.wire import RequestHead, Wire
+from pounce.worker.wire.close_codes import LOST
+from pounce.worker.wire.handshake import Asked
+from pounce.worker.wire.websocket import FrameLimits, WebSocketFrames
+
+log = logging.getLogger("pounce")
+
+_CONNECTING, _HELD, _DENYING, _OPEN = Stage.CONNECTING, Stage.HELD, Stage.DENYING, Stage.OPEN
+_GONE = Stage.GONE
+
+
+class WebSocketRules(NamedTuple):
+    """What all WebSockets of a worker share; the settings of the same names say more.
+
+    Attributes:
+        limits: of frames and messages.
+        queue: bytes of messages held for an application that has not asked for them; past it
+            nothing is read of the peer until half of it was taken.
+        close_timeout: seconds to wait for the peer's Close once ours is out.
+        level: of compression, 0 to 9, -1 for zlib's middle.
+        smallest: messages below so many bytes are not compressed.
+    """
+
+    limits: FrameLimits = FrameLimits()
+    queue: int = 64 * 1024
+    close_timeout: float = 10.0
+    level: int = -1
+    smallest: int = 32
+
+
+class WebSocketTunnel:
+    """The `Receiver` of one tunnel, and the `MessageReceiver` of the frames in it.
+
+    Args:
+        asked: what check_request() of the handshake made of `head`.
+        over: called once, when nothing of this WebSocket is left on the wire.
+
+    Attributes:
+        status: of the HTTP answer: 101 once accepted, whatever the wire makes of it; 0 before that.
+        code, reason: how it ended; 1006 for a peer that went without a word. 0 while it goes on.
+        received, sent: bytes of the tunnel.
+        messages_received, messages_sent: text and binary ones.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_choked",
+        "_closing",
+        "_connected",
+        "_frames",
+        "_headers",
+        "_inbox",
+        "_is_over",
+        "_over",
+        "_owed",
+        "_paused",
+        "_room",
+        "_rules",
+        "_sends",
+        "_stage",
+        "_stream",
+        "_wire",
+        "code",
+        "head",
+        "messages_received",
+        "messages_sent",
+        "reason",
+        "received",
+        "sent",
+        "status",
+    )
+
+    def __init__(
+        self,
+        wire: Wire,
+        head: RequestHead,
+        asked: Asked,
+        *,
+        rules: WebSocketRules,
+        over: Callable[[WebSocketTunnel], None],
+    ) -> None:
+        self._wire = wire
+        self._stream = head.stream
+        self._asked = asked
+        self._rules = rules
+        self._over = over
+        self._is_over = False
+        self._stage = _CONNECTING
+        self._connected = False  # the application was told of websocket.connect
+        self._headers: Headers = ()
+        self._frames: WebSocketFrames | None = None
+        self._inbox = Inbox(rules.queue)
+        self._paused = False  # nothing is handed up by the frames: the inbox is full, or
+        self._choked = False  # the peer does not take our pongs
+        self._owed = 0  # bytes the wire gave and was not told to be consumed
+        self._room: asyncio.Event | None = None
+        self._closing: asyncio.TimerHandle | None = None  # our Close is out, the peer's is not in
+        self._sends = 0
+        self.head = head
+        self.status = 0
+        self.code = 0
+        self.reason = ""
+        self.received = 0
+        self.sent = 0
+        self.messages_received = 0
+        self.messages_sent = 0
+
+    # What the wire calls.
+
+    def data(self, data: bytes) -> None:
+        size = len(data)
+        self.received += size
+        self._owed += size
+        if self._frames is not None:
+            self._frames.receive(data)
+        if not self._paused:
+            self._consume()
+
+    def end(self) -> None:
+        """The peer's half is closed: on a WebSocket that is as good as gone."""
+        if not self._is_over:
+            if self._frames is None:
+                self._wire.reset(self._stream, 0)
+            else:
+                self._wire.send_data(self._stream, b"", end=True)
+            self.gone("the peer closed its half")
+
+    def half_closed(self) -> None:
+        self.end()
+
+    def gone(self, reason: str, status: int = 0) -> None:
+        """The transport is lost; whoever has closed already keeps that code."""
+        self.status = status or self.status
+        if self._stage in (_CONNECTING, _HELD, _DENYING, _OPEN):
+            self._leave(LOST, "")
+        self._finish()
+
+    def resumed(self) -> None:
+        if self._room is not None:
+            self._room.set()
+        if self._choked:
+            self._choked = False
+            self._read_on()
+
+    # What the frames call.
+
+    def text(self, text: str) -> None:
+        if self._stage is _OPEN:
+            self._add({"type": "websocket.receive", "text": text}, len(text))
+
+    def binary(self, data: bytes) -> None:
+        if self._stage is _OPEN:
+            self._add({"type": "websocket.receive", "bytes": data}, len(data))
+
+    def ping(self, payload: bytes) -> None:
+        assert self._frames is not None
+        pong = self._frames.pong(payload)
+        if pong:
+            self._write(pong)
+            if self._wire.congested:  # who pings and does not read must not fill our memory
+                self._choked = True
+                self._pause()
+
+    def pong(self, payload: bytes) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        """The peer's Close: the answer to ours, or to be answered."""
+        assert self._frames is not None
+        if self._stage is _OPEN:
+            self._leave(code, reason)
+        answer = b"" if self._frames.closing else self._frames.close(code)
+        self._write(answer, end=True)
+        self._finish()
+
+    def failed(self, code: int, reason: str) -> None:
+        """The peer broke the rules, and is told which."""
+        assert self._frames is not None
+        if self._stage is _OPEN:
+            log.debug("websocket failed code=%d reason=%s", code, reason)
+            self._leave(code, reason)
+        farewell = b"" if self._frames.closing else self._frames.close(code, reason)
+        self._write(farewell, end=True)
+        self._finish()
+
+    # What the worker calls.
+
+    def close(self, code: int, reason: str) -> None:
+        """The server's own end of it: a drain, or a peer that does not answer."""
+        if self._stage is _OPEN:
+            self._leave(code, reason)
+            self._say_close(code, reason)
+
+    def idle(self) -> None:
+        """Gives memory back that only a busy WebSocket needs."""
+        if self._frames is not None:
+            self._frames.idle()
+
+    def _say_close(self, code: int, reason: str) -> None:
+        assert self._frames is not None
+        self._write(self._frames.close(code, reason))
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(self._rules.close_timeout, self._cut)
+
+    def _cut(self) -> None:
+        """The peer did not answer our Close in time."""
+        self._closing = None
+        self._wire.reset(self._stream, 0)
+        self._finish()
+
+    def _leave(self, code: int, reason: str) -> None:
+        """Nothing reaches the peer any more; what it sent before is still the application's."""
+        self._stage, self.code, self.reason = _GONE, code, reason
+        self._inbox.wake()
+        self._read_on()
+
+    def _finish(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        if self._room is not None:
+            self._room.set()
+        if not self._is_over:
+            self._is_over = True
+            self._over(self)
+
+    def _write(self, data: bytes, *, end: bool = False) -> None:
+        self.sent += len(data)
+        self._wire.send_data(self._stream, data, end=end)
+
+    def _add(self, message: Message, size: int) -> None:
+        self.messages_received += 1
+        self._inbox.put(message, size)
+        if self._inbox.full:
+            self._pause()
+
+    def _pause(self) -> None:
+        assert self._frames is not None
+        self._paused = True
+        self._frames.pause()
+
+    def _read_on(self) -> None:
+        """Goes on with what was held, where nothing speaks against it any more.
+
+        A message that comes when the WebSocket is no longer open is dropped: an inbox that is full
+        then must not hide the peer's Close.
+        """
+        if self._frames is None or self._choked or (self._inbox.full and self._stage is _OPEN):
+            return
+        if self._paused:
+            self._paused = False
+            self._frames.resume()
+        if not self._paused:
+            self._consume()
+
+    def _consume(self) -> None:
+        if self._owed and not self._is_over:
+            owed, self._owed = self._owed, 0
+            self._wire.consumed(self._stream, owed)
