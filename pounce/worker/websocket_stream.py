@@ -21,7 +21,7 @@ from pounce.worker.http_stream import (
 from pounce.worker.websocket_stages import ALLOWED, Stage
 from pounce.worker.websocket_tunnel import WebSocketTunnel
 from pounce.worker.wire import ResponseError
-from pounce.worker.wire.close_codes import GOING_AWAY, INTERNAL_ERROR, LOST, NORMAL
+from pounce.worker.wire.close_codes import GOING_AWAY, INTERNAL_ERROR, LOST, NO_CODE, NORMAL
 from pounce.worker.wire.deflate import Compression
 from pounce.worker.wire.handshake import accept_fields
 from pounce.worker.wire.websocket import WebSocketFrames
@@ -85,6 +85,8 @@ class WebSocketStream(WebSocketTunnel):
                 self._accept(message)
             case "websocket.close" if self._stage is _OPEN:
                 code = message.get("code")
+                if code == NO_CODE:  # the frames take it for a Close without a code
+                    raise ResponseError(f"close code {code} may not be sent (RFC 6455 section 7.4)")
                 self._close(NORMAL if code is None else code, message.get("reason") or "")
             case "websocket.close":
                 self._answer(403, b"Forbidden\n")

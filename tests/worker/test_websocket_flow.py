@@ -1,0 +1,239 @@
+"""A WebSocket whose peer or application is slow: what is held, what waits, who gives way."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsproto.events import CloseConnection, Pong
+
+from pounce.asgi import App, Message, Receive, Scope, Send
+from pounce.worker.inbox import MESSAGE_COST, Inbox
+from pounce.worker.websocket_tunnel import WebSocketRules
+from tests.support.frames import FIN, PING, binary, close, frame, text
+from tests.support.transport import settle
+from tests.support.tunnel import Tunnel
+
+ACCEPT: Message = {"type": "websocket.accept"}
+SMALL = WebSocketRules(queue=1000)
+
+
+class Slow:
+    """An application that receives when it is told to."""
+
+    def __init__(self) -> None:
+        self.received: list[Message] = []
+        self.go = asyncio.Semaphore(0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        while True:
+            await self.go.acquire()
+            message = await receive()
+            self.received.append(message)
+            if message["type"] == "websocket.disconnect":
+                return
+
+
+async def taken(app: Slow, count: int = 1) -> list[Message]:
+    for _ in range(count):
+        app.go.release()
+    await settle()
+    return app.received
+
+
+def test_a_slow_application_stops_the_reading_until_it_has_taken_half() -> None:
+    async def main() -> None:
+        app = Slow()
+        tunnel = Tunnel(app, rules=SMALL)
+        await settle()
+        stream = b"".join(binary(bytes([number]) * 100) for number in range(12)) + close(1000)
+        tunnel.stream.data(stream)
+        assert tunnel.wire.consumed_bytes == 0
+        held = tunnel.stream._inbox
+        assert held.full
+        assert len(held._messages) == 3  # 3 * (100 + 256) is past 1000
+        await taken(app)
+        assert tunnel.wire.consumed_bytes == 0
+        await taken(app)
+        assert len(held._messages) <= 4
+        await taken(app, 20)
+        received = [message.get("bytes", b"")[:1] for message in app.received[:-1]]
+        assert received == [bytes([number]) for number in range(12)]
+        assert app.received[-1]["code"] == 1000
+        await tunnel.task
+
+    asyncio.run(main())
+
+
+def test_what_was_taken_is_told_to_the_wire() -> None:
+    async def main() -> None:
+        app = Slow()
+        tunnel = Tunnel(app, rules=SMALL)
+        await settle()
+        small = text("a")
+        tunnel.stream.data(small)
+        assert tunnel.wire.consumed_bytes == len(small)
+        large = binary(bytes(1000))
+        tunnel.stream.data(large)
+        assert tunnel.wire.consumed_bytes == len(small)
+        await taken(app, 2)
+        assert tunnel.wire.consumed_bytes == len(small) + len(large)
+        tunnel.stream.gone("end of test")
+        await taken(app)
+        await tunnel.task
+
+    asyncio.run(main())
+
+
+def test_a_full_inbox_does_not_hide_the_answer_to_our_close() -> None:
+    async def main() -> None:
+        app = Slow()
+        tunnel = Tunnel(app, rules=SMALL)
+        await settle()
+        tunnel.stream.data(binary(bytes(2000)) + binary(bytes(2000)))
+        tunnel.stream.close(1012, "reload")
+        tunnel.stream.data(close(1012))
+        assert tunnel.wire.calls[-1] == ("end",)
+        assert tunnel.over == 1
+        await taken(app, 3)
+        assert [message["type"] for message in app.received] == [
+            "websocket.receive",
+            "websocket.disconnect",
+        ]
+        await tunnel.task
+
+    asyncio.run(main())
+
+
+def test_empty_messages_fill_the_inbox_too() -> None:
+    inbox = Inbox(10 * MESSAGE_COST)
+    for _ in range(10):
+        inbox.put({"type": "websocket.receive", "text": ""}, 0)
+    assert not inbox.full
+    inbox.put({"type": "websocket.receive", "text": ""}, 0)
+    assert inbox.full
+
+
+def test_who_pings_and_does_not_read_is_not_read_either() -> None:
+    async def main() -> None:
+        tunnel = Tunnel(Slow())
+        await settle()
+        ping = frame(FIN | PING)
+        tunnel.wire.congested = True
+        tunnel.stream.data(ping * 1000)
+        assert tunnel.sent == [Pong(payload=b"")]
+        assert tunnel.wire.consumed_bytes == 0
+        tunnel.stream.resumed()
+        assert len(tunnel.sent) == 2
+        tunnel.wire.congested = False
+        tunnel.stream.resumed()
+        assert len(tunnel.sent) == 1000
+        assert tunnel.wire.consumed_bytes == 1000 * len(ping)
+        tunnel.task.cancel()
+        await tunnel.task
+        tunnel.stream.gone("end of test")
+
+    asyncio.run(main())
+
+
+def sender(log: list[str], times: int) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        for _ in range(times):
+            await send({"type": "websocket.send", "text": "x"})
+            log.append("sent")
+
+    return app
+
+
+def test_send_waits_while_the_peer_does_not_read() -> None:
+    async def main() -> None:
+        log: list[str] = []
+        tunnel = Tunnel(sender(log, 2))
+        tunnel.wire.congested = True
+        await settle()
+        assert log == []
+        tunnel.stream.resumed()  # for nothing: it is congested still
+        await settle()
+        assert log == []
+        tunnel.wire.congested = False
+        tunnel.stream.resumed()
+        await tunnel.task
+        assert log == ["sent", "sent"]
+        tunnel.stream.gone("end of test")
+
+    asyncio.run(main())
+
+
+def test_send_stops_waiting_when_the_peer_is_gone() -> None:
+    async def main() -> None:
+        log: list[str] = []
+        tunnel = Tunnel(sender(log, 5))
+        tunnel.wire.congested = True
+        await settle()
+        tunnel.stream.gone("reset by peer")
+        await tunnel.task
+        assert log == ["sent"]  # the next one raised, which is not logged
+        assert tunnel.stream.code == 1006
+
+    asyncio.run(main())
+
+
+def test_a_send_that_never_has_to_wait_gives_way_to_others() -> None:
+    async def main() -> None:
+        log: list[str] = []
+        tunnel = Tunnel(sender(log, 100))
+
+        async def other() -> None:
+            log.append("other")
+
+        others = [asyncio.create_task(other())]
+        await asyncio.sleep(0)
+        await tunnel.task
+        await others[0]
+        assert log.index("other") < 64
+        tunnel.stream.gone("end of test")
+
+    asyncio.run(main())
+
+
+def test_several_receivers_are_all_told_of_the_end() -> None:
+    async def main() -> None:
+        ended: list[Message] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send(ACCEPT)
+
+            async def reader() -> None:
+                ended.append(await receive())
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(reader())
+
+        tunnel = Tunnel(app)
+        await settle()
+        tunnel.stream.data(text("a") + close(1000))
+        await tunnel.task
+        assert [message["type"] for message in ended].count("websocket.disconnect") == 2
+        assert tunnel.sent == [CloseConnection(code=1000, reason="")]
+
+    asyncio.run(main())
+
+
+def test_an_idle_websocket_gives_its_memory_back_and_goes_on() -> None:
+    async def main() -> None:
+        app = Slow()
+        tunnel = Tunnel(app)
+        await settle()
+        tunnel.stream.idle()
+        tunnel.stream.data(frame(FIN | PING))
+        tunnel.stream.idle()
+        tunnel.stream.data(text("a") + close())
+        await taken(app, 2)
+        assert app.received[0]["text"] == "a"
+        await tunnel.task
+
+    asyncio.run(main())
