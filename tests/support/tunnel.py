@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from wsproto import events
 from wsproto.connection import Connection, ConnectionType
 
-from pounce.asgi import App, Headers
+from pounce.asgi import App, Headers, Message, Receive, Scope, Send
 from pounce.worker.websocket_stream import WebSocketStream
 from pounce.worker.websocket_tunnel import WebSocketRules, WebSocketTunnel
 from pounce.worker.wire import RequestHead, ResponseError
 from pounce.worker.wire.h1_response import trailer_lines
 from pounce.worker.wire.handshake import Asked
+from tests.support.transport import settle
+
+ACCEPT: Message = {"type": "websocket.accept"}
+SEND: Message = {"type": "websocket.send", "text": "x"}
+CLOSE: Message = {"type": "websocket.close"}
+START: Message = {"type": "websocket.http.response.start", "status": 401, "headers": [(b"a", b"b")]}
+BODY: Message = {"type": "websocket.http.response.body", "body": b"no"}
+MORE: Message = {**BODY, "more_body": True}
+ACCEPTED = ("accept", [(b"sec-websocket-accept", b"accepted")])
+Run = Callable[[Receive, Send], Awaitable[None]]
 
 HEAD = RequestHead(1, "GET", b"/chat?a", "1.1", [], False, False, "websocket")
 ASKED = Asked(b"accepted", ["a", "b"], None)
@@ -69,7 +80,7 @@ class Tunnel:
     """A stream on such a wire, and the task that runs an application on it.
 
     Attributes:
-        over: how often the stream said that it is over.
+        over: the stream, as often as it said that it is over.
     """
 
     def __init__(
@@ -82,21 +93,17 @@ class Tunnel:
     ) -> None:
         self.wire = TunnelWire()
         self.wire.early = early
-        self.over = 0
+        self.over: list[WebSocketTunnel] = []
         self.stream = WebSocketStream(
             self.wire,  # type: ignore[arg-type]  # a wire's part
             HEAD,
             asked,
             rules=rules or WebSocketRules(),
-            over=self._count,
+            over=self.over.append,
         )
         self.wire.receiver = self.stream
         scope = {"type": "websocket"}
         self.task = asyncio.get_running_loop().create_task(self.stream.run(app, scope))
-
-    def _count(self, stream: WebSocketTunnel) -> None:
-        assert stream is self.stream
-        self.over += 1
 
     @property
     def sent(self) -> list[events.Event]:
@@ -104,3 +111,49 @@ class Tunnel:
         client = Connection(ConnectionType.CLIENT)
         client.receive_data(self.wire.output)
         return list(client.events())
+
+
+def app_of(run: Run) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await run(receive, send)
+
+    return app
+
+
+def sends(*messages: Message) -> App:
+    async def run(receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    return app_of(run)
+
+
+def sends_and_stays(*messages: Message) -> App:
+    """Sends, and waits for the end."""
+
+    async def run(receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    return app_of(run)
+
+
+def play(app: App, *incoming: bytes) -> Tunnel:
+    """A WebSocket from its request to the end of its application."""
+
+    async def main() -> Tunnel:
+        tunnel = Tunnel(app)
+        await settle()
+        for data in incoming:
+            tunnel.stream.data(data)
+            await settle()
+        await asyncio.wait_for(tunnel.task, 5)
+        return tunnel
+
+    return asyncio.run(main())
+
+
+def disconnect(code: int, reason: str = "") -> Message:
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}

@@ -95,7 +95,7 @@ def test_a_full_inbox_does_not_hide_the_answer_to_our_close() -> None:
         tunnel.stream.close(1012, "reload")
         tunnel.stream.data(close(1012))
         assert tunnel.wire.calls[-1] == ("end",)
-        assert tunnel.over == 1
+        assert len(tunnel.over) == 1
         await taken(app, 3)
         assert [message["type"] for message in app.received] == [
             "websocket.receive",
