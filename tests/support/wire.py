@@ -52,7 +52,7 @@ class Recorded(Receiver):
 
     def data(self, data: bytes) -> None:
         assert data, "data() without data"
-        assert self.head.has_body, "data() for a request without a body"
+        assert self.head.has_body or self.head.tunnel, "data() for a request without a body"
         assert not self.ended, "data() after end()"
         assert not self.lost, "data() after gone()"
         self.body += data
@@ -60,7 +60,7 @@ class Recorded(Receiver):
             self.recorder.wire.consumed(self.head.stream, len(data))
 
     def end(self) -> None:
-        assert self.head.has_body, "end() for a request without a body"
+        assert self.head.has_body or self.head.tunnel, "end() for a request without a body"
         assert not self.ended, "end() twice"
         assert not self.lost, "end() after gone()"
         self.ended = True
@@ -109,7 +109,7 @@ class Recorder:
 
     def open(self, head: RequestHead) -> Receiver:
         assert not self.closed, f"opened after closing: {head}"
-        request = Recorded(self, head, ended=not head.has_body)
+        request = Recorded(self, head, ended=not (head.has_body or head.tunnel))
         self.requests.append(request)
         if self.answering == "at the head" or (self.answering == "at the end" and request.ended):
             self.answer(head)

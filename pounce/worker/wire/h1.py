@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from pounce.asgi import Header, Headers
-from pounce.worker.wire import Receiver, RequestHead, ResponseError, Sink
+from pounce.asgi import Header
+from pounce.worker.wire import RequestHead, Sink
 from pounce.worker.wire.chunked import ChunkedDecoder
 from pounce.worker.wire.h1_head import LINE, HeadReader, check_head
-from pounce.worker.wire.h1_output import Http1Output, Http1Rules
+from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import (
     CHUNKED,
     METHODS,
@@ -26,13 +26,8 @@ from pounce.worker.wire.h1_request import (
     with_host,
 )
 from pounce.worker.wire.h1_states import Reading, Writing
+from pounce.worker.wire.h1_tunnel import BODY_HIGH, Http1Tunnel
 
-# Body bytes held for an application that has not asked for them; reading pauses above the first
-# and goes on below the second.
-BODY_HIGH: Final = 64 * 1024
-BODY_LOW: Final = 16 * 1024
-# Bytes of pipelined requests held while one is being answered; reading pauses above it.
-PIPELINE_HIGH: Final = 64 * 1024
 # A body that nobody read is read and dropped up to here, to keep the connection (nginx does so with
 # what is on its way); for more than that a new connection is cheaper.
 DISCARD_LIMIT: Final = 256 * 1024
@@ -44,13 +39,13 @@ BLANK_LINES: Final = re.compile(rb"(?:\r\n)*")
 
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
 _HEAD, _FIXED, _CHUNKED = Reading.HEAD, Reading.FIXED, Reading.CHUNKED
-_COMPLETE, _IGNORED = Reading.COMPLETE, Reading.IGNORED
+_COMPLETE, _IGNORED, _TUNNEL = Reading.COMPLETE, Reading.IGNORED, Reading.TUNNEL
 _IDLE, _DUE = Writing.IDLE, Writing.DUE
 # What RequestHead(...) does in the end, at half the cost.
 _new_tuple = tuple.__new__
 
 
-class Http1Wire(Http1Output):
+class Http1Wire(Http1Tunnel):
     """The `Wire` of HTTP/1.0 and 1.1.
 
     Attributes:
@@ -63,17 +58,12 @@ class Http1Wire(Http1Output):
         "_blank_before",
         "_blank_lines",
         "_block_hash",
-        "_buffer",
         "_chunks",
         "_ended",
         "_left",
         "_parsing",
-        "_paused",
         "_reader",
-        "_receiver",
-        "_unread",
         "body_bytes",
-        "requests",
     )
 
     def __init__(
@@ -81,18 +71,13 @@ class Http1Wire(Http1Output):
     ) -> None:
         super().__init__(sink, write, rules)
         self._reader = reader
-        self._receiver: Receiver | None = None
-        self._buffer = b""  # a head that has begun, or requests that wait for their turn
         self._chunks: ChunkedDecoder | None = None
         self._left = 0  # body bytes to come; of a chunked body nobody reads, bytes worth dropping
-        self._unread = 0  # body bytes the receiver was given and has not consumed
         self._blank_lines = 0
         self._blank_before = 0  # `requests` when they were counted
         self._block_hash = 0  # of the last header block, to notice one that comes again
         self._ended = False  # the peer sends nothing more
         self._parsing = False
-        self._paused = False
-        self.requests = 0
         self.body_bytes = 0
 
     def receive(self, data: bytes) -> None:
@@ -111,6 +96,8 @@ class Http1Wire(Http1Output):
                         return
                 seen = len(self._buffer)
                 self._read_heads(self._buffer + data if seen else data, seen)
+            elif reading is _TUNNEL:
+                self._pass_on(data)
             elif reading is _FIXED or reading is _CHUNKED:
                 self._read_body(data)
             elif reading is _COMPLETE:
@@ -137,6 +124,9 @@ class Http1Wire(Http1Output):
                 self._close = True
             assert self._receiver is not None  # a request is open until it is answered
             self._receiver.half_closed()
+        elif reading is _TUNNEL:
+            assert self._receiver is not None
+            self._receiver.end()
         else:
             self._sink.finish(linger=False)
 
@@ -162,15 +152,6 @@ class Http1Wire(Http1Output):
             self._receiver.resumed()
         if self.reading is _HEAD and self._buffer:
             self._read_held()
-
-    def consumed(self, stream: int, size: int) -> None:
-        """The application took `size` body bytes."""
-        self._unread -= size
-        if self._paused:
-            self._regulate()
-
-    def accept_tunnel(self, stream: int, headers: Headers) -> None:
-        raise ResponseError("this connection has no tunnel")
 
     def reset(self, stream: int, code: int) -> None:
         """Cuts the connection: on HTTP/1 there is no other way to break off a response."""
@@ -264,7 +245,7 @@ class Http1Wire(Http1Output):
 
     def _begin(self, method: bytes, target: bytes, headers: list[Header], facts: Facts) -> None:
         """A checked request: from here on an answer is due."""
-        length, keep_alive, expects, _, forwarded = facts
+        length, keep_alive, expects, upgrade, forwarded = facts
         self._head_request = method == b"HEAD"
         stream = self.requests = self.requests + 1
         self._close = not keep_alive or stream == self._rules.max_requests
@@ -284,7 +265,7 @@ class Http1Wire(Http1Output):
                     headers,
                     length != 0,
                     forwarded,
-                    "",
+                    self._tunnel_for(method, upgrade) if upgrade and length == 0 else "",
                 ),
             )
         )
@@ -367,16 +348,6 @@ class Http1Wire(Http1Output):
 
     def _body_left_unread(self) -> bool:
         return self.reading is _FIXED and self._left > DISCARD_LIMIT
-
-    def _regulate(self) -> None:
-        """Pauses or resumes reading by what is held for the application, and for later."""
-        limit = BODY_LOW if self._paused else BODY_HIGH
-        waits = self.congested or self.reading is _COMPLETE  # else it is a head that has begun
-        held = self._unread > limit or (waits and len(self._buffer) > PIPELINE_HIGH)
-        pause = held and self.reading is not _IGNORED
-        if pause is not self._paused:
-            self._paused = pause
-            (self._sink.pause if pause else self._sink.resume)()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers bytes that cannot be understood, where an answer can still be written."""

@@ -36,7 +36,7 @@ HOLD_LIMIT: Final = 64 * 1024
 # Enum members as globals: an attribute of a class costs twice as much, on every request.
 _IDLE, _DUE, _FIXED, _CHUNKED = Writing.IDLE, Writing.DUE, Writing.FIXED, Writing.CHUNKED
 _TRAILERS, _UNTIL_CLOSE, _BODILESS = Writing.TRAILERS, Writing.UNTIL_CLOSE, Writing.BODILESS
-_COMPLETE = Reading.COMPLETE
+_COMPLETE, _TUNNEL = Reading.COMPLETE, Writing.TUNNEL
 
 
 class Http1Rules:
@@ -298,7 +298,7 @@ class Http1Output(ABC):
                 owed = self._owed
                 self._break_off()
                 raise ResponseError(f"body is {owed} bytes shorter than content-length")
-        elif writing is _UNTIL_CLOSE:
+        elif writing is _UNTIL_CLOSE or writing is _TUNNEL:
             if data:
                 self._hold(data)
         elif writing is not _BODILESS:

@@ -15,6 +15,7 @@ class Reading(Enum):
     FIXED = "a body of known length"
     CHUNKED = "a chunked body"
     COMPLETE = "the next request's, held until this one is answered"
+    TUNNEL = "the tunnel's"
     IGNORED = "dropped: the connection is closing"
 
 
@@ -27,4 +28,5 @@ class Writing(Enum):
     CHUNKED = "chunks"
     TRAILERS = "more trailer fields"
     UNTIL_CLOSE = "body bytes, ended by closing (HTTP/1.0)"
+    TUNNEL = "bytes of the tunnel, until it ends"
     BODILESS = "the end of a response that has no body on the wire"

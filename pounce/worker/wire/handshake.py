@@ -78,9 +78,9 @@ class Asked(NamedTuple):
     deflate: Agreed | None
 
 
-def asks_for_websocket(upgrade: Iterable[bytes]) -> bool:
-    """The values of a request's Upgrade fields name the WebSocket protocol."""
-    return any(b"websocket" in _elements(value) for value in upgrade)
+def names_websocket(upgrade: bytes) -> bool:
+    """The value of an Upgrade field names the WebSocket protocol."""
+    return b"websocket" in _elements(upgrade)
 
 
 def check_request(head: RequestHead, rules: HandshakeRules) -> Asked:
@@ -181,7 +181,7 @@ def _check_upgrade(head: RequestHead, fields: dict[bytes, list[bytes]]) -> None:
         raise HandshakeRefusal(405, "a WebSocket is asked for with GET", [(b"allow", b"GET")])
     if head.version != "1.1":
         raise HandshakeRefusal(400, "a WebSocket needs HTTP/1.1")  # RFC 9110 §7.8
-    if not asks_for_websocket(fields[b"upgrade"]):
+    if not any(names_websocket(value) for value in fields[b"upgrade"]):
         raise HandshakeRefusal(400, "Upgrade does not name websocket")
     if not any(b"upgrade" in _elements(value) for value in fields[b"connection"]):
         raise HandshakeRefusal(400, "Connection does not name upgrade")

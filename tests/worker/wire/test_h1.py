@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pounce.asgi import Header
-from pounce.worker.wire.h1 import PIPELINE_HIGH
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_request import Limits
+from pounce.worker.wire.h1_tunnel import PIPELINE_HIGH
 from tests.support.wire import READERS, Recorder, feed, make_wire
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pounce.worker.wire.h1 import BODY_HIGH, BODY_LOW, DISCARD_LIMIT
+from pounce.worker.wire.h1 import DISCARD_LIMIT
+from pounce.worker.wire.h1_tunnel import BODY_HIGH, BODY_LOW
 from tests.support.wire import feed
 from tests.worker.wire.test_h1 import (
     CHUNKED,

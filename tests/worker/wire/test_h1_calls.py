@@ -19,6 +19,7 @@ PLACES: dict[Writing, tuple[bytes, bytes, bytes, bool | None]] = {
     Writing.CHUNKED: (b"GET", b"1", b"", False),
     Writing.TRAILERS: (b"GET", b"1", b"", False),
     Writing.UNTIL_CLOSE: (b"GET", b"0", b"", False),
+    Writing.TUNNEL: (b"GET", b"1", b"", None),
     Writing.BODILESS: (b"HEAD", b"1", b"", False),
 }
 CALLS: dict[str, Callable[[Recorder], object]] = {
@@ -47,6 +48,7 @@ fixed        error      hel    hello,idle      error,hell,cut  error,cut
 chunked      error      hel    hello,0,idle    hell,0,idle     hello!
 trailers     error      error  error           error           error
 until_close  error      hel    hello,cut,idle  hell,cut,idle   hello!
+tunnel       error      hel    hello,cut,idle  hell,cut,idle   hello!
 bodiless     error      -      idle            idle            -
 
              nothing    trailer              trailers         hint   continue
@@ -56,6 +58,7 @@ fixed        error,cut  -                    error,cut        error  -
 chunked      0,idle     0,trailer,trailers   0,trailers,idle  error  -
 trailers     error      trailer              trailers,idle    error  -
 until_close  cut,idle   -                    cut,idle         error  -
+tunnel       cut,idle   -                    cut,idle         error  -
 bodiless     idle       -                    idle             error  -
 
              file      longfile   flush
@@ -65,6 +68,7 @@ fixed        taken     error,cut  -
 chunked      declined  declined   -
 trailers     declined  declined   -
 until_close  taken     taken      -
+tunnel       declined  declined   -
 bodiless     declined  declined   -
 """
 WRITTEN = {
@@ -94,7 +98,11 @@ def cells() -> list[tuple[Writing, str, str]]:
 
 def at(writing: Writing) -> Recorder:
     method, minor, length, end = PLACES[writing]
-    one = due(method, minor)
+    if writing is Writing.TUNNEL:
+        one = due(more=b"Upgrade: websocket\r\nConnection: upgrade\r\n", websockets=True)
+        one.wire.accept_tunnel(1, [])
+    else:
+        one = due(method, minor)
     if end is not None:
         respond(one, headers=[(b"content-length", length)] if length else [], end=end)
     if writing is Writing.TRAILERS:
@@ -132,7 +140,7 @@ def test_every_state_answers_every_call(writing: Writing, call: str, outcome: st
 
 
 def test_where_100_is_waited_for_it_comes_only_before_the_head() -> None:
-    for writing in Writing:
+    for writing in {*Writing} - {Writing.TUNNEL}:  # who announces a body gets none
         method, minor, length, end = PLACES[writing]
         one = due(method, minor, more=b"Expect: 100-continue\r\nContent-Length: 3\r\n")
         if end is not None:

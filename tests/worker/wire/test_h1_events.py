@@ -48,6 +48,12 @@ def answering_in_body(one: Recorder) -> None:
     answer(one, end=False, body=b"o")
 
 
+def in_tunnel(one: Recorder) -> None:
+    one.wire._rules.websockets = True
+    feed(one, GET.replace(b"\r\n\r\n", b"\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"))
+    one.wire.accept_tunnel(1, [])
+
+
 def held(one: Recorder) -> None:
     one.wire.set_congested(True)
     feed(one, NEXT)
@@ -64,6 +70,7 @@ PLACES: dict[str, tuple[Callable[[Recorder], None], Reading, Writing]] = {
     "answering_in_body": (answering_in_body, Reading.FIXED, Writing.FIXED),
     "answered_in_body": (answered_in_body, Reading.FIXED, Writing.IDLE),
     "answered_in_chunks": (answered_in_chunks, Reading.CHUNKED, Writing.IDLE),
+    "tunnel": (in_tunnel, Reading.TUNNEL, Writing.TUNNEL),
     "closing": (lambda one: feed(one, NONSENSE), Reading.IGNORED, Writing.IDLE),
 }
 EVENTS: dict[str, Callable[[Recorder], None]] = {
@@ -91,6 +98,7 @@ answering           -                -                half_closed
 answering_in_body   ended            ended            gone,abort
 answered_in_body    next             400,linger       finish
 answered_in_chunks  linger           linger           finish
+tunnel              -                -                ended
 closing             -                -                -
 
                     lost  refuse           reset  drain  room
@@ -104,6 +112,7 @@ answering           gone  gone,abort       abort  -      resumed
 answering_in_body   gone  gone,abort       abort  -      resumed
 answered_in_body    -     linger           abort  -      -
 answered_in_chunks  -     linger           abort  -      -
+tunnel              gone  gone,abort       abort  -      resumed
 closing             -     -                -      -      -
 """
 
@@ -122,7 +131,8 @@ def seen(one: Recorder) -> set[str]:
     """All that has happened so far, in the words of the grid."""
     facts = {str(status) for status, _ in one.refusals} | {*one.calls}
     facts |= {"gone" for request in one.requests if request.lost}
-    facts |= {"ended" for request in one.requests if request.head.has_body and request.ended}
+    bodies = [one for one in one.requests if one.head.has_body or one.head.tunnel]
+    facts |= {"ended" for request in bodies if request.ended}
     facts |= {"next" for line in lines(one) if "/next" in line}
     return facts | ({one.closed} if one.closed else set())
 
@@ -260,7 +270,7 @@ def test_an_idle_connection_can_be_closed() -> None:
     assert one.closed == "linger"
 
 
-def test_there_is_no_tunnel_to_accept() -> None:
+def test_who_asked_for_no_tunnel_gets_none() -> None:
     one = wire()
     feed(one, GET)
     with pytest.raises(ResponseError):

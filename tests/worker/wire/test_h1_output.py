@@ -14,8 +14,10 @@ from tests.support.wire import READERS, Recorder, feed, make_wire
 REQUEST = b"%b /a HTTP/1.%b\r\nHost: a\r\n\r\n"
 
 
-def due(method: bytes = b"GET", minor: bytes = b"1", *, more: bytes = b"") -> Recorder:
-    one = make_wire(READERS["httptools"](), answering="never")
+def due(
+    method: bytes = b"GET", minor: bytes = b"1", *, more: bytes = b"", websockets: bool = False
+) -> Recorder:
+    one = make_wire(READERS["httptools"](), answering="never", websockets=websockets)
     one.wire._rules.server_line = one.wire._rules.common = b""
     feed(one, REQUEST.replace(b"\r\n\r\n", b"\r\n" + more + b"\r\n") % (method, minor))
     return one
