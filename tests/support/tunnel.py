@@ -43,6 +43,7 @@ class TunnelWire:
         self.congested = False
         self.output = b""
         self.accepted = False
+        self.broken = False
         self.early = b""
         self.consumed_bytes = 0
         self.receiver: WebSocketTunnel
@@ -57,7 +58,7 @@ class TunnelWire:
     def send_head(
         self, stream: int, status: int, headers: Headers, body: bytes, *, end: bool
     ) -> None:
-        if not 200 <= status <= 999:
+        if self.broken or not 200 <= status <= 999:
             raise ResponseError(f"status is {status}")
         self.calls.append(("head", status, list(headers), body, end))
 

@@ -319,3 +319,63 @@ def test_a_ping_is_answered_even_if_the_application_does_nothing() -> None:
         await tunnel.task
 
     asyncio.run(main())
+
+
+def test_an_answer_that_the_wire_refuses_cuts_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        tunnel = Tunnel(sends())
+        tunnel.wire.broken = True
+        await tunnel.task
+        assert tunnel.wire.calls == [("reset",)]
+        assert len(tunnel.over) == 1
+
+    asyncio.run(main())
+    assert "application returned, expected websocket.accept" in caplog.text
+
+
+def test_a_websocket_that_is_over_takes_no_notice_of_anything() -> None:
+    async def main() -> None:
+        tunnel = Tunnel(sends_and_stays(ACCEPT))
+        await settle()
+        tunnel.stream.data(close(1000))
+        await tunnel.task
+        calls = list(tunnel.wire.calls)
+        tunnel.stream.end()
+        tunnel.stream.half_closed()
+        tunnel.stream.resumed()
+        tunnel.stream.close(1012, "reload")
+        tunnel.stream.idle()
+        tunnel.stream.gone("connection closed")
+        assert tunnel.wire.calls == calls
+        assert (len(tunnel.over), tunnel.stream.code) == (1, 1000)
+
+    asyncio.run(main())
+
+
+def test_an_error_behind_the_peer_s_close_is_logged_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run(receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        raise ValueError("cleaning up")
+
+    tunnel = play(app_of(run), close(1000))
+    assert tunnel.stream.code == 1000
+    assert tunnel.wire.calls == [ACCEPTED, ("end",)]
+    assert "application raised" in caplog.text
+
+
+def test_a_wrong_frame_behind_our_close_ends_it_without_another() -> None:
+    async def main() -> None:
+        tunnel = Tunnel(sends(ACCEPT))
+        await tunnel.task
+        tunnel.stream.data(frame(FIN | TEXT, b"a", mask=None))
+        assert tunnel.sent == [CloseConnection(code=1000, reason="")]
+        assert tunnel.wire.calls == [ACCEPTED, ("end",)]
+        assert tunnel.stream.code == 1000
+
+    asyncio.run(main())

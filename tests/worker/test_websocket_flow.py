@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 from wsproto.events import CloseConnection, Pong
 
 from pounce.asgi import App, Message, Receive, Scope, Send
 from pounce.worker.inbox import MESSAGE_COST, Inbox
 from pounce.worker.websocket_tunnel import WebSocketRules
-from tests.support.frames import FIN, PING, binary, close, frame, text
+from pounce.worker.wire.extensions import Agreed
+from pounce.worker.wire.handshake import Asked
+from pounce.worker.wire.websocket import FrameLimits
+from tests.support.frames import FIN, PING, RSV1, TEXT, binary, close, frame, text
 from tests.support.transport import settle
 from tests.support.tunnel import Tunnel
 
@@ -235,5 +239,58 @@ def test_an_idle_websocket_gives_its_memory_back_and_goes_on() -> None:
         await taken(app, 2)
         assert app.received[0]["text"] == "a"
         await tunnel.task
+
+    asyncio.run(main())
+
+
+def test_an_answer_of_the_application_s_own_waits_while_the_peer_does_not_read() -> None:
+    async def main() -> None:
+        log: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.http.response.start", "status": 401})
+            await send({"type": "websocket.http.response.body", "body": b"a", "more_body": True})
+            log.append("sent")
+            await send({"type": "websocket.http.response.body", "body": b"b"})
+
+        tunnel = Tunnel(app)
+        tunnel.wire.congested = True
+        await settle()
+        assert log == []
+        tunnel.wire.congested = False
+        tunnel.stream.resumed()
+        await tunnel.task
+        assert log == ["sent"]
+
+    asyncio.run(main())
+
+
+def test_messages_are_compressed_where_that_was_agreed() -> None:
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(ACCEPT)
+            await receive()
+            message = await receive()
+            await send({"type": "websocket.send", "text": message["text"]})
+            await send({"type": "websocket.send", "text": "short"})
+
+        agreed = Agreed(15, 15, True, True, b"permessage-deflate")
+        rules = WebSocketRules(smallest=10, limits=FrameLimits(max_message=100))
+        tunnel = Tunnel(app, rules=rules, asked=Asked(b"a", [], agreed))
+        await settle()
+        assert (b"sec-websocket-extensions", b"permessage-deflate") in tunnel.wire.calls[0][1]
+        compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = compress.compress(b"x" * 100) + compress.flush(zlib.Z_SYNC_FLUSH)
+        tunnel.stream.data(frame(FIN | RSV1 | TEXT, packed[:-4]))
+        await tunnel.task
+        output = tunnel.wire.output
+        assert output[0] == FIN | RSV1 | TEXT
+        assert len(output) < 30
+        assert output[2 + output[1] :].startswith(b"\x81\x05short")
+        compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = compress.compress(b"x" * 101) + compress.flush(zlib.Z_SYNC_FLUSH)
+        tunnel.stream.data(frame(FIN | RSV1 | TEXT, packed[:-4]))
+        assert tunnel.wire.calls[-1] == ("end",)  # over the limit
+        assert len(tunnel.over) == 1
 
     asyncio.run(main())
