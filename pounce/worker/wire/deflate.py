@@ -112,8 +112,8 @@ class Inflater:
                         break
                     continue
                 data = inflate.unconsumed_tail
-                if not data and len(out) < room:
-                    break
+                if not data:
+                    break  # what zlib still holds back comes before what the tail brings
         except zlib.error as error:
             raise InflateError(BAD_DATA, "compressed data is corrupt") from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

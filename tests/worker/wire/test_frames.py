@@ -72,10 +72,10 @@ def test_only_the_first_frame_of_a_message_is_marked_as_compressed(
 
 
 @pytest.mark.parametrize("step", [1, 1 << 30])
-def test_a_message_in_a_message_is_refused_before_it_is_inflated(step: int) -> None:
-    stream = frame(OPCODE_TEXT | RSV1, packed(b"abc")) + frame(
-        FIN | OPCODE_TEXT | RSV1, b"\xff" * 9
-    )
+@pytest.mark.parametrize("between", [b"", frame(FIN | PING)], ids=["at once", "behind a ping"])
+def test_a_message_in_a_message_is_refused_before_it_is_inflated(between: bytes, step: int) -> None:
+    stream = frame(OPCODE_TEXT | RSV1, packed(b"abc")) + between
+    stream += frame(FIN | OPCODE_TEXT | RSV1, b"\xff" * 9)
     code, reason = read(stream, step=step)[-1]
     assert code == 1002
     assert "expected CONTINUATION" in str(reason)
