@@ -103,6 +103,16 @@ def test_only_the_command_line_knows_click(path: Path) -> None:
         assert not under(imports_of(path), "click"), f"{name_of(path)} imports click"
 
 
+KNOWS_WSPROTO = {"frames.py", "masking.py", "websocket.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_only_the_frames_of_websockets_know_wsproto(path: Path) -> None:
+    if path.name not in KNOWS_WSPROTO:
+        found = under(imports_of(path), "wsproto")
+        assert not found, f"{name_of(path)} imports {found}: a server without the extra starts too"
+
+
 @pytest.mark.parametrize("path", OURS, ids=name_of)
 def test_no_file_holds_two_ideas(path: Path) -> None:
     lines = path.read_text("utf-8").count("\n")

@@ -162,6 +162,8 @@ class Connection(asyncio.Protocol):
 
     def open(self, head: RequestHead) -> Receiver:
         service = self._service
+        if head[7] and service.open_websocket is not None:  # tunnel
+            return service.open_websocket(self._wire, head, self)
         stream = HttpStream(self._wire, head, self, service)
         if service.access is not None:
             stream.begun = monotonic()

@@ -135,6 +135,23 @@ class ConnectionInfo:
         scope["extensions"] = self._extensions.copy()
         return scope
 
+    def websocket_scope(
+        self, head: RequestHead, trust: Trust, subprotocols: list[str], named: Named | None = None
+    ) -> Scope:
+        """The scope of type "websocket" for a request that asks for one; the rest as http_scope."""
+        scope = self.http_scope(head, trust, named)
+        scope["type"] = "websocket"
+        scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+        scope["subprotocols"] = subprotocols
+        scope["extensions"] = {
+            name: value
+            for name, value in scope["extensions"].items()
+            if not name.startswith("http.")
+        }
+        scope["extensions"]["websocket.http.response"] = {}
+        del scope["method"]
+        return scope
+
 
 class Trust:
     """The proxies whose word about the client counts: `--forwarded-allow-ips`.

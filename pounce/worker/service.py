@@ -13,6 +13,7 @@ from pounce.asgi import App
 from pounce.worker.drain_notice import DrainNotice
 from pounce.worker.scope import EXTENSIONS, ConnectionInfo, Trust
 from pounce.worker.stats import Stats
+from pounce.worker.wire import Receiver, RequestHead, Wire
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pounce.worker.connection import Connection
     from pounce.worker.http_stream import HttpStream
     from pounce.worker.sendfile import FileSource
+    from pounce.worker.websocket_stream import WebSocketStream
 
 
 log = logging.getLogger("pounce")
@@ -79,6 +81,7 @@ class Service:
         draining: no connection shall outlive its present request.
         leaving: nothing is accepted any more, and who is idle is not waited for.
         notice: tells applications of the drain.
+        open_websocket: makes the stream of a request for a WebSocket; None where none is served.
         wake: to be called when a client comes after a while without any; None while some come.
         extensions: of every scope.
         admit: counts one more connection, or one less; False when that is one too many.
@@ -100,6 +103,7 @@ class Service:
         "leaving",
         "loop",
         "notice",
+        "open_websocket",
         "proxy_protocol",
         "reader",
         "root_path",
@@ -146,7 +150,8 @@ class Service:
         self.clock = Clock()
         self.stats = Stats()
         self.connections: set[Connection] = set()
-        self.running: dict[HttpStream, asyncio.Task[None]] = {}
+        self.running: dict[HttpStream | WebSocketStream, asyncio.Task[None]] = {}
+        self.open_websocket: Callable[[Wire, RequestHead, Peer], Receiver] | None = None
         self.wake: Callable[[], None] | None = None
         self.notice = DrainNotice()
         self.extensions = {**EXTENSIONS, "pounce.drain": self.notice}

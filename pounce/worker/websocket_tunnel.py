@@ -54,6 +54,7 @@ class WebSocketTunnel:
         over: called once, when nothing of this WebSocket is left on the wire.
 
     Attributes:
+        client, begun: who asked and when, as access_log.Response.
         status: of the HTTP answer: 101 once accepted, whatever the wire makes of it; 0 before that.
         code, reason: how it ended; 1006 for a peer that went without a word. 0 while it goes on.
         received, sent: bytes of the tunnel.
@@ -78,6 +79,8 @@ class WebSocketTunnel:
         "_stage",
         "_stream",
         "_wire",
+        "begun",
+        "client",
         "code",
         "head",
         "messages_received",
@@ -115,6 +118,8 @@ class WebSocketTunnel:
         self._closing: asyncio.TimerHandle | None = None  # our Close is out, the peer's is not in
         self._sends = 0
         self.head = head
+        self.begun = 0.0
+        self.client = "-"
         self.status = 0
         self.code = 0
         self.reason = ""

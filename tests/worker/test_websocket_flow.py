@@ -294,3 +294,24 @@ def test_messages_are_compressed_where_that_was_agreed() -> None:
         assert len(tunnel.over) == 1
 
     asyncio.run(main())
+
+
+def test_messages_that_nobody_asked_for_are_forgotten_with_the_application_s_close() -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await settle()
+        await send({"type": "websocket.close", "code": 4000})
+        seen.append(await receive())
+
+    async def main() -> None:
+        tunnel = Tunnel(app)
+        await asyncio.sleep(0)
+        tunnel.stream.data(text("a") + text("b"))
+        await tunnel.task
+        tunnel.stream.gone("end of test")
+
+    asyncio.run(main())
+    assert seen == [{"type": "websocket.disconnect", "code": 4000, "reason": ""}]

@@ -1,0 +1,95 @@
+"""From a request for a WebSocket to its stream and application, or to the answer that denies it.
+
+Knows the service and a wire. Imported only where WebSockets are served, since it needs wsproto.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import Task
+from time import monotonic
+
+from pounce.asgi import Scope
+from pounce.worker.service import Peer, Service
+from pounce.worker.websocket_stream import WebSocketStream
+from pounce.worker.websocket_tunnel import WebSocketRules, WebSocketTunnel
+from pounce.worker.wire import Receiver, RequestHead, Wire
+from pounce.worker.wire.handshake import HandshakeRefusal, HandshakeRules, check_request
+
+log = logging.getLogger("pounce")
+
+
+class Nobody:
+    """The `Receiver` of a request that is answered already."""
+
+    __slots__ = ("begun", "client", "head", "sent", "status")
+
+    def __init__(self, head: RequestHead, status: int, client: str) -> None:
+        self.head = head
+        self.status = status
+        self.client = client
+        self.sent = 0
+        self.begun = monotonic()
+
+    def data(self, data: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def half_closed(self) -> None: ...
+
+    def gone(self, reason: str, status: int = 0) -> None: ...
+
+    def resumed(self) -> None: ...
+
+
+class Opening:
+    """Opens the WebSockets of one worker: `Service.open_websocket`."""
+
+    def __init__(
+        self, service: Service, *, handshake: HandshakeRules, rules: WebSocketRules
+    ) -> None:
+        self._service = service
+        self._handshake = handshake
+        self._rules = rules
+
+    def __call__(self, wire: Wire, head: RequestHead, peer: Peer) -> Receiver:
+        """Who gets what follows a head that asks for a WebSocket."""
+        service = self._service
+        try:
+            if service.draining:
+                raise HandshakeRefusal(503, "this worker is going")
+            asked = check_request(head, self._handshake)
+        except HandshakeRefusal as refusal:
+            return self._refuse(wire, head, peer, refusal)
+        stream = WebSocketStream(wire, head, asked, rules=self._rules, over=self._over)
+        stream.begun = monotonic()
+        stream.client = peer.info.client_text
+        scope = peer.info.websocket_scope(head, service.trust, asked.subprotocols, stream)
+        service.running[stream] = Task(
+            self._run(stream, scope), loop=service.loop, name="websocket"
+        )
+        return stream
+
+    async def _run(self, stream: WebSocketStream, scope: Scope) -> None:
+        try:
+            await stream.run(self._service.app, scope)
+        finally:
+            del self._service.running[stream]
+
+    def _over(self, stream: WebSocketTunnel | Nobody) -> None:
+        service = self._service
+        service.stats.requests += 1
+        if service.access is not None:
+            service.access.add(stream)
+
+    def _refuse(
+        self, wire: Wire, head: RequestHead, peer: Peer, refusal: HandshakeRefusal
+    ) -> Receiver:
+        log.debug("websocket refused status=%d reason=%s", refusal.status, refusal.reason)
+        nobody = Nobody(head, refusal.status, peer.info.client_text)
+        body = refusal.reason.encode() + b"\n"
+        nobody.sent = len(body)
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
+        wire.send_head(head.stream, refusal.status, headers, body, end=True)
+        self._over(nobody)
+        return nobody
