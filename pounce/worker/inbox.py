@@ -34,14 +34,19 @@ class Inbox:
         self._waiters: list[asyncio.Future[None]] = []
         self.full = False
 
-    def put(self, message: Message, size: int) -> None:
-        """Args: size: of its payload, in bytes or letters."""
+    def put(self, message: Message, size: int) -> bool:
+        """True if it is full now.
+
+        Args:
+            size: of the payload, in bytes or letters.
+        """
         self._messages.append(message)
         self._weight += size + MESSAGE_COST
         if self._weight > self._limit:
             self.full = True
         if self._waiters:
             self.wake()
+        return self.full
 
     def take(self) -> Message | None:
         """The oldest; None if there is none."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pounce.asgi import Headers, Message
+from pounce.asgi import Headers
 from pounce.worker.inbox import Inbox
 from pounce.worker.websocket_stages import Stage
 from pounce.worker.wire import RequestHead, Wire
@@ -133,11 +133,12 @@ class WebSocketTunnel:
     def data(self, data: bytes) -> None:
         size = len(data)
         self.received += size
-        self._owed += size
         if self._frames is not None:
             self._frames.receive(data)
-        if not self._paused:
-            self._consume()
+        if self._paused or self._is_over:
+            self._owed += size
+        else:
+            self._wire.consumed(self._stream, size)
 
     def end(self) -> None:
         """The peer's half is closed: on a WebSocket that is as good as gone."""
@@ -169,11 +170,15 @@ class WebSocketTunnel:
 
     def text(self, text: str) -> None:
         if self._stage is _OPEN:
-            self._add({"type": "websocket.receive", "text": text}, len(text))
+            self.messages_received += 1
+            if self._inbox.put({"type": "websocket.receive", "text": text}, len(text)):
+                self._pause()
 
     def binary(self, data: bytes) -> None:
         if self._stage is _OPEN:
-            self._add({"type": "websocket.receive", "bytes": data}, len(data))
+            self.messages_received += 1
+            if self._inbox.put({"type": "websocket.receive", "bytes": data}, len(data)):
+                self._pause()
 
     def ping(self, payload: bytes) -> None:
         assert self._frames is not None
@@ -250,12 +255,6 @@ class WebSocketTunnel:
     def _write(self, data: bytes, *, end: bool = False) -> None:
         self.sent += len(data)
         self._wire.send_data(self._stream, data, end=end)
-
-    def _add(self, message: Message, size: int) -> None:
-        self.messages_received += 1
-        self._inbox.put(message, size)
-        if self._inbox.full:
-            self._pause()
 
     def _pause(self) -> None:
         assert self._frames is not None
