@@ -90,7 +90,7 @@ class Identity:
                     "not going on with them"
                 )
             self._move_in()
-            log.info("serving as %s", self)
+            log.info("going on as %s", self)
         if self.umask >= 0:
             os.umask(self.umask)
 

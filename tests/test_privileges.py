@@ -128,6 +128,18 @@ def test_check_refuses_what_serving_would_refuse(folder: Path) -> None:
     assert "user is 'no-such-name' (from --user)" in done.stderr
 
 
+@needs_root
+def test_check_tries_the_application_with_the_rights_it_will_have(folder: Path) -> None:
+    (folder / "secret").write_text("dear")
+    (folder / "secret").chmod(0o600)
+    (folder / "reader.py").write_text(f"open({str(folder / 'secret')!r}).close()\n{APP}")
+    options = ("check", "reader:app", "--app-dir", str(folder), "--port", "0")
+    assert run(*options).returncode == 0
+    done = run(*options, "--user", "nobody")
+    assert done.returncode == 3
+    assert "Permission denied" in done.stderr
+
+
 # The change
 
 
