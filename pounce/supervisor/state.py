@@ -183,7 +183,9 @@ class Supervisor(Endings):
         if self.ending:
             return
         if worker.generation == self.coming:
-            self._give_up(code, self._said_of(worker) or "a worker has hung up")
+            self._give_up(
+                code, self._said_of(worker) or "a worker hung up; the log says how it ended"
+            )
             return
         if worker.generation != self.serving:
             return  # of a generation that was given up for a sister that was lost with it
