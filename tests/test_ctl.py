@@ -19,7 +19,7 @@ from pounce import cli
 from pounce.ctl.client import Client, NoServerError, SeveralError, find
 from pounce.errors import EXIT_CONFIG, EXIT_NO_SERVER, EXIT_OK, EXIT_REFUSED
 from tests.support.command import move_to, refusal
-from tests.test_ctl_screen import TWO
+from tests.support.status import TWO
 
 NO_PROCESS = 2**22 + 1  # above the kernel's own limit, PID_MAX_LIMIT
 

@@ -141,10 +141,9 @@ def _progress(status: dict[str, Any], plain: bool) -> Iterator[RenderableType]:
     crew = [one for one in status["workers"] if one["generation"] == coming and not one["leaving"]]
     line = Table.grid(padding=(0, 1))
     if status["probation_s"] is not None:
-        line.add_row(
-            Text(f"generation {coming} on probation", "yellow"),
-            Text(f"{words.span(status['probation_s'])} to go; the old workers wait", DIM),
-        )
+        left = words.span(status["probation_s"])
+        probation = Text(f"generation {coming} is on probation for {left}", "yellow")
+        line.add_row(probation.append("; the old workers wait", DIM))
     else:
         ready = sum(one["stage"] != "booting" for one in crew)
         bar = _bar(ready, slots, "cyan", plain)

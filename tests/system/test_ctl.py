@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGSTOP
+from signal import SIGINT, SIGKILL
 from typing import IO, Any, Final
 
 import pytest
@@ -229,22 +229,6 @@ def test_who_waits_for_a_reload_hears_that_the_server_stops(tmp_path: Path) -> N
         assert (out, err) == ("", "pounce: nothing is reloaded: the server stops\n")
         assert waiting.returncode == 1
         assert server.wait() == 0
-
-
-def test_a_master_that_is_stopped_does_not_hold_its_operator(tmp_path: Path) -> None:
-    with served(tmp_path, "probe") as (server, operator):
-        server.signal(SIGSTOP)
-        try:
-            code = "import pounce.ctl.client as c; c.PATIENCE_S = 0.2; c.Client.ask.__kwdefaults__"
-            done = subprocess.run(
-                [sys.executable, "-c", f"{code}['patience_s'] = 0.2\nimport sys, pounce.cli\n"
-                 "sys.exit(pounce.cli.main(['ctl', 'status']))"],
-                env=operator._env, capture_output=True, text=True, timeout=PATIENCE,
-            )  # fmt: skip
-        finally:
-            os.kill(server.pid, 18)
-        assert done.returncode == 1
-        assert "does not answer; is its master stopped?" in done.stderr
 
 
 def test_no_server_ends_with_a_status_of_its_own(tmp_path: Path) -> None:
