@@ -15,9 +15,11 @@ from pathlib import Path
 from signal import SIGINT, SIGKILL
 from typing import IO, Any, Final
 
+import psutil
 import pytest
 
 from pounce import __version__
+from pounce.ctl.client import Client
 from tests.support.notes import Notes
 from tests.support.server import Server, started, variables
 from tests.support.serverlog import PATIENCE, wait_until
@@ -151,6 +153,21 @@ def test_reload_that_waits_fails_with_the_reason(code: str, said: str, tmp_path:
         assert status["last_reload"]["ok"] is False
         assert re.search(said, status["last_reload"]["why"])
         assert "generation 2 was given up" in operator.ctl("status")
+
+
+@pytest.mark.parametrize("preload", ["on", "off"])
+def test_no_child_keeps_what_is_the_masters(preload: str, tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with (
+        served(tmp_path, "probe", "--preload", preload, *NO_PROBATION) as (server, operator),
+        Client(path) as client,  # it is connected while workers are forked
+    ):
+        client.ask("status")
+        operator.ctl("reload", "--wait")
+        master = psutil.Process(server.pid)
+        assert str(path) in {one.laddr for one in master.net_connections("unix")}
+        for child in master.children(recursive=True):
+            assert str(path) not in {one.laddr for one in child.net_connections("unix")}
 
 
 def test_reload_with_wrong_settings_changes_nothing(tmp_path: Path) -> None:
