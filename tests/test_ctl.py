@@ -16,8 +16,15 @@ from typing import Any
 import pytest
 
 from pounce import cli
-from pounce.ctl.client import Client, NoServerError, SeveralError, find
-from pounce.errors import EXIT_CONFIG, EXIT_NO_SERVER, EXIT_OK, EXIT_REFUSED
+from pounce.ctl.client import (
+    EXIT_NO_SERVER,
+    EXIT_REFUSED,
+    Client,
+    NoServerError,
+    SeveralError,
+    find,
+)
+from pounce.errors import EXIT_CONFIG, EXIT_OK
 from tests.support.command import move_to, refusal
 from tests.support.status import TWO
 

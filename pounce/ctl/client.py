@@ -13,8 +13,10 @@ from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final
 
 from pounce.control_path import AUTO, OFF, directories, remove_leftover, sockets_in
-from pounce.errors import EXIT_CONFIG, EXIT_NO_SERVER, EXIT_REFUSED, PounceError
+from pounce.errors import EXIT_CONFIG, PounceError
 
+EXIT_REFUSED: Final = 1
+EXIT_NO_SERVER: Final = 7  # none of errors.py, which a server ends with
 # The master answers between two of its own steps, none of which takes long.
 PATIENCE_S: Final = 10.0
 
