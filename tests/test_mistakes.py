@@ -42,7 +42,7 @@ SWITCHED = (
         (
             ["x:y", "--timeout", "5"],
             "there is no option --timeout; here it is "
-            "--start-timeout for a worker's start, --shutdown-timeout for its end",
+            "--worker-timeout for one that hangs, --start-timeout, --shutdown-timeout",
         ),
         (
             ["x:y", "--ssl-keyfile", "key.pem"],
@@ -103,6 +103,18 @@ SWITCHED = (
             ["run"],
             f"run is neither a command nor module:attribute; to serve an application, {WAYS}",
         ),
+        # what is asked of a server that runs
+        (
+            ["stop"],
+            "stop is neither a command nor module:attribute; "
+            f"for a server that runs, write: pounce ctl stop; to serve an application, {WAYS}",
+        ),
+        (
+            ["restart", "main:app"],
+            "restart is no command; for new code in a server that runs, write: pounce ctl reload",
+        ),
+        (["ctrl", "status"], "ctrl is no command; did you mean pounce ctl status?"),
+        (["--workers", "2", "ctl", "top"], "a command stands before all else: pounce ctl top"),
         (
             ["help"],
             "help is neither a command nor module:attribute; for help, write: pounce --help; "
