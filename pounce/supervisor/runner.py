@@ -179,10 +179,11 @@ class Runner:
         deadline = min(self.state.next_deadline() or math.inf, self.upgrades.due)
         timeout = None if deadline == math.inf else max(0.0, deadline - begun)
         ready = self._selector.select(timeout)
-        late_s = time.monotonic() - begun - (timeout or 0.0)
-        if timeout is not None and not ready and late_s > OVERSLEPT_S:
-            log.warning("stood still, taking nobody for dead because of it for_s=%.1f", late_s)
-            self._events.append(orders.Slept(late_s))
+        slept_s = time.monotonic() - begun
+        if timeout is not None and slept_s > timeout + OVERSLEPT_S:
+            # Since when nobody knows, so none of it is held against anybody.
+            log.warning("stood still, taking nobody for dead because of it for_s=%.1f", slept_s)
+            self._events.append(orders.Slept(slept_s))
         # Signals first: one that was sent to the whole process group has reached the workers too,
         # and they must not be replaced for doing what it said.
         self._on_signals()

@@ -29,7 +29,11 @@ def confess_when_asked(service: Service) -> None:
     """
 
     def confess(number: int, frame: FrameType | None) -> None:
-        logs.say_with(logging.WARNING, f"asked what it does, {describe(service)}", where(frame))
+        # Raised here, an error would hit whatever runs just now, such as the application.
+        try:
+            logs.say_with(logging.WARNING, f"asked what it does, {describe(service)}", where(frame))
+        except Exception as error:
+            logging.getLogger(logs.LOGGER).warning("cannot say what it does error=%r", error)
 
     signal.signal(signal.SIGQUIT, confess)
 
@@ -48,11 +52,14 @@ def where(frame: FrameType | None) -> str:
 def describe(service: Service) -> str:
     """The requests in flight, the longest first."""
     now = monotonic()
-    streams = sorted(service.running, key=lambda stream: stream.begun or now)
+    since = {
+        stream: getattr(stream, "begun", 0.0) for stream in service.running
+    }  # if there is a log
+    streams = sorted(since, key=lambda stream: since[stream] or now)
     parts = []
     for stream in streams[:MOST]:
         target = stream.head.target.decode("ascii")
-        age = f" {now - stream.begun:.1f}s" if stream.begun else ""
+        age = f" {now - since[stream]:.1f}s" if since[stream] else ""
         parts.append(f"{stream.head.method} {target}{age}")
     if len(streams) > MOST:
         parts.append(f"and {len(streams) - MOST} more")

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -62,8 +63,8 @@ def main(words: list[str]) -> int:
         begun = time.monotonic()
         try:
             outcome = SCENARIOS[name]()
-        except AssertionError as error:
-            outcome = Outcome(name, broken=[str(error)])
+        except Exception:
+            outcome = Outcome(name, broken=[traceback.format_exc()])
         outcomes.append(outcome)
         verdict = "BROKEN" if outcome.broken or outcome.late else "kept"
         print(f"{name:32} {verdict} ({time.monotonic() - begun:.0f} s)", flush=True)

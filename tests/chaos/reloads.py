@@ -41,7 +41,7 @@ def broken_reload(kind: str) -> Outcome:
             one.server.log.expect("reload failed, the old code serves on")
             one.server.log.allow(
                 "template failed: .*no_such_module",
-                "worker failed: .*no database",
+                "worker failed: application raised during lifespan startup",
                 "worker is booting for too long, killing it",
                 "worker does not go, killing it",
                 "worker died .* status=9",
@@ -92,6 +92,6 @@ def reload_storm(signals: int) -> Outcome:
             more = one.descriptors() - descriptors
             outcome.promise(more <= 0, f"{more} descriptors more")
             outcome.promise(begun <= 3, f"{begun} reloads were begun")
-            outcome.note(f"{begun} reloads, newest code in the end, descriptors +{more}")
+            outcome.note(f"{begun} reloads, newest code in the end, descriptors {more:+d}")
         outcome.count(clients)
     return outcome

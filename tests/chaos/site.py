@@ -20,6 +20,8 @@ from tests.support.serverlog import wait_until
 APP: Final = Path(__file__).with_name("site_app.py")
 START: Final = "async def starting() -> None:\n"
 
+RELOADING: Final = "^reloading generation="
+
 # Ways in which new code may be broken: what stands before it, and what its lifespan begins with.
 BROKEN: Final = {
     "import error": ("import no_such_module\n", ""),
@@ -80,11 +82,13 @@ class Site:
 
     def reload(self, version: str) -> float:
         """New code, until nothing else is there; seconds until all of it accepted."""
-        generation = self.status()["generation"] + 1
+        log = self.server.log
+        earlier = len(log.find(RELOADING))
         self.write(version)
         begun = time.monotonic()
         self.server.signal(SIGHUP)
-        self.server.log.wait_for(f"serving on .* generation={generation} ")
+        generation = int(log.wait_for(RELOADING, times=earlier + 1).text.rpartition("=")[2])
+        log.wait_for(f"serving on .* generation={generation} ")
         took = time.monotonic() - begun
         wait_until(lambda: self.serving(generation), f"generation {generation} alone")
         return took
@@ -121,4 +125,8 @@ def site(*options: str, workers: int = 4) -> Iterator[Site]:
         with started("site_app:app", "--app-dir", folder, *given) as server:
             one.server = server
             server.log.allow(*BUSY_MACHINE)
-            yield one
+            try:
+                yield one
+            except Exception as error:
+                error.add_note(f"the log of the server:\n{server.log.text}")
+                raise

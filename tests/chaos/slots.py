@@ -47,8 +47,9 @@ def scaling(steps: tuple[int, ...], *, rounds: int = 1) -> Outcome:
                 while present != step:
                     up = step > present
                     present += 1 if up else -1
+                    told = len(one.server.log.find("^scaling ")) + 1
                     one.server.signal(SIGTTIN if up else SIGTTOU)
-                    one.server.log.wait_for(f"scaling workers={present} ")
+                    one.server.log.wait_for("^scaling ", times=told)
                 wait_until(
                     lambda step=step: len(one.server.workers()) == step and one.serving(),  # type: ignore[misc]
                     f"{step} workers",
