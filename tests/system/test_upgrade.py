@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 from pathlib import Path
-from signal import SIGHUP
 
 import pytest
 
@@ -176,17 +175,6 @@ def test_nothing_of_the_upgrade_is_left_in_the_new_processes(tmp_path: Path) -> 
         for pid in (all.pid, *all.workers()):
             assert int(status_of(pid)["SigBlk"][0], 16) == 0, "no signal is blocked any more"
         assert descriptors(min(all.workers())) == before
-        all.stop()
-
-
-def test_signals_that_were_ignored_at_the_start_are_ignored_by_what_comes(tmp_path: Path) -> None:
-    write(tmp_path, "one")
-    prefix = ("nohup",)  # which ignores SIGHUP
-    with masters("--app-dir", str(tmp_path), prefix=prefix) as all:
-        all.upgrade()
-        write(tmp_path, "two")
-        os.kill(all.pid, SIGHUP)  # a server reloads all the same
-        all.log.wait_for("serving on .* generation=2")
         all.stop()
 
 
