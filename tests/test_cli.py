@@ -30,7 +30,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Resolved]:
     calls: list[Resolved] = []
 
     def serve(
-        config: Config, *, origins: dict[str, str], warnings: list[str], sources: object
+        config: Config, *, origins: dict[str, str], warnings: list[str], **rest: object
     ) -> int:
         calls.append(Resolved(config, origins))
         for warning in warnings:
