@@ -9,6 +9,7 @@ import pytest
 
 from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker.connection import (
+    DRAIN_FIRST_BYTE,
     DRAIN_LINGER,
     LINGER_LONGEST,
     LINGER_TIMEOUT,
@@ -110,6 +111,21 @@ def test_a_draining_idle_connection_is_closed_after_a_short_linger() -> None:
         assert one.transport.half_closed
 
     played(story)
+
+
+@pytest.mark.parametrize("silent_timeout", [0.0, 10.0])
+def test_a_draining_connection_that_was_always_silent_does_not_hold_up_the_worker(
+    silent_timeout: float,
+) -> None:
+    async def story(one: Swept) -> None:
+        one.sweep(0.5)
+        one.connection.drain()
+        one.sweep(DRAIN_FIRST_BYTE * 0.9)
+        assert one.transport.state == "open", "its first request may be on its way"
+        one.sweep(DRAIN_FIRST_BYTE * 0.2)
+        assert one.transport.state == "closing"
+
+    played(story, timeouts=Timeouts(silent_timeout=silent_timeout))
 
 
 def test_a_request_within_the_linger_is_answered_and_the_connection_closed() -> None:
