@@ -118,6 +118,8 @@ class Connection(asyncio.Protocol):
             service.admit(-1)  # or those who hear 503 keep out those who would be served
             service.stats.rejected += 1
             service.turned_away += 1
+            if service.access is not None:
+                service.access.add_refused(503, self.info.client_text)
             transport.write(TOO_MANY)
             self._wire.reading = Reading.IGNORED
             # A flood of them must not hold the descriptors that the limit was to save.
