@@ -23,13 +23,17 @@ from tests.chaos.reloads import broken_reload, reload_storm, reloads
 from tests.chaos.site import BROKEN
 from tests.chaos.slots import recycling, scaling
 from tests.chaos.stops import drain_delay, good_bye
+from tests.chaos.upgrades import upgrades
 
 SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "reloads": partial(reloads, 20),
     "reloads-asyncio": partial(reloads, 5, "--loop", "asyncio"),
     "reloads-surge": partial(reloads, 5, "--max-surge", "1"),
     "reloads-shared": partial(reloads, 5, "--listen-mode", "shared"),
-    **{f"broken-{kind.replace(' ', '-')}": partial(broken_reload, kind) for kind in BROKEN},
+    **{
+        f"broken-{kind.replace(' ', '-')}": partial(broken_reload, kind, probation=5.0)
+        for kind in BROKEN
+    },
     "reload-storm": partial(reload_storm, 50),
     "kills": partial(kills, 10),
     "crash-loop": partial(crash_loop, 15.0),
@@ -41,6 +45,7 @@ SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "scaling": partial(scaling, (2, 4, 1, 3), rounds=3),
     "recycling-requests": partial(recycling, "requests", 12, "--max-requests", "1000"),
     "recycling-age": partial(recycling, "age", 12, "--max-worker-age", "5"),
+    "upgrades": partial(upgrades, 5),
     "drain-delay": partial(drain_delay, 5.0),
     "good-bye": partial(good_bye, 100),
 }

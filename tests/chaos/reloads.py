@@ -30,10 +30,10 @@ def reloads(times: int, *options: str, workers: int = 4) -> Outcome:
     return outcome
 
 
-def broken_reload(kind: str) -> Outcome:
+def broken_reload(kind: str, *, probation: float) -> Outcome:
     """New code that does not start, or does not live; then code that does."""
     outcome = Outcome(f"broken reload: {kind}")
-    with site("--start-timeout", "4", "--probation", "5") as one:
+    with site("--start-timeout", "4", "--probation", str(probation)) as one:
         clients = Clients(one.server, ALL_KINDS)
         with clients.asking():
             before = one.server.workers()
