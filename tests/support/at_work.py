@@ -51,14 +51,17 @@ class MasterEnd:
         data = b"".join(map(ipc.encode, messages))
         socket.send_fds(self._channel, [data], descriptors)
 
+    def close(self) -> None:
+        self._channel.close()
+
     async def hear(self, kind: type[Message]) -> Message:
-        """The next of that kind; what came before it is passed over."""
+        """The next of that kind; what else has come stays."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(HUNG):
             while True:
-                while self.heard:
-                    one = self.heard.pop(0)
+                for at, one in enumerate(self.heard):
                     if isinstance(one, kind):
+                        del self.heard[at]
                         return one
                 data = await loop.sock_recv(self._channel, 4096)
                 assert data, f"the worker left without {kind.__name__}"
