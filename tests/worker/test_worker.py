@@ -31,15 +31,29 @@ from tests.support.at_work import (
 from tests.support.transport import make_service
 from tests.worker.test_connection import GET, hello
 
-MakeClient = Callable[[socket.socket], socket.socket]
 both_loops = pytest.mark.parametrize("make_loop", LOOPS)
 OFF = "off"
 
 
+class Clients:
+    """Makes clients."""
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+
+    def __call__(self, to: socket.socket) -> socket.socket:
+        return self._open.enter_context(connected(to))
+
+    def leave(self) -> None:
+        """All of them, so that a drain need not wait for another request."""
+        self._open.close()
+
+
 @pytest.fixture
-def client() -> Iterator[MakeClient]:
-    with contextlib.ExitStack() as until_done:
-        yield lambda to: until_done.enter_context(connected(to))
+def client() -> Iterator[Clients]:
+    clients = Clients()
+    yield clients
+    clients.leave()
 
 
 async def answer(client: socket.socket) -> bytes:
@@ -57,7 +71,7 @@ async def ask(client: socket.socket) -> bytes:
     return await answer(client)
 
 
-async def nothing_is_accepted(at: socket.socket, client: MakeClient) -> socket.socket:
+async def nothing_is_accepted(at: socket.socket, client: Clients) -> socket.socket:
     """Connects until one is left waiting, and gives that one; those before were served."""
     async with asyncio.timeout(HUNG):
         while True:
@@ -70,7 +84,7 @@ async def nothing_is_accepted(at: socket.socket, client: MakeClient) -> socket.s
 
 @both_loops
 def test_a_paused_worker_serves_who_is_there_and_lets_others_wait(
-    make_loop: MakeLoop, client: MakeClient
+    make_loop: MakeLoop, client: Clients
 ) -> None:
     async def main() -> None:
         service = make_service(hello)
@@ -87,6 +101,7 @@ def test_a_paused_worker_serves_who_is_there_and_lets_others_wait(
                 await ask(waiting)
                 master.say(ipc.Pause(), ipc.Drain("reload", 20.0))
                 assert (await master.hear(ipc.Draining)).http >= 2
+                client.leave()
                 await master.hear(ipc.Drained)
 
     run(main(), make_loop)
@@ -94,7 +109,7 @@ def test_a_paused_worker_serves_who_is_there_and_lets_others_wait(
 
 @both_loops
 def test_a_lame_duck_accepts_and_lets_every_answer_be_the_last(
-    make_loop: MakeLoop, client: MakeClient
+    make_loop: MakeLoop, client: Clients
 ) -> None:
     async def main() -> None:
         service = make_service(hello)
@@ -108,6 +123,7 @@ def test_a_lame_duck_accepts_and_lets_every_answer_be_the_last(
                 for one in (kept, client(own), client(own)):
                     assert b"connection: close\r\n" in (await ask(one)).lower()
                     assert await read(one) == b""
+                client.leave()
                 master.say(ipc.Drain("exit", 20.0))
                 await master.hear(ipc.Drained)
 
@@ -116,7 +132,7 @@ def test_a_lame_duck_accepts_and_lets_every_answer_be_the_last(
 
 @both_loops
 def test_another_slots_queue_is_served_between_adopt_and_release(
-    make_loop: MakeLoop, client: MakeClient
+    make_loop: MakeLoop, client: Clients
 ) -> None:
     async def main() -> None:
         service = make_service(hello)
@@ -130,13 +146,14 @@ def test_another_slots_queue_is_served_between_adopt_and_release(
                 await nothing_is_accepted(other, client)
                 assert await ask(second), "what was accepted there is served on"
                 assert await ask(client(own))
+                client.leave()
                 master.say(ipc.Drain("exit", 20.0))
                 await master.hear(ipc.Drained)
 
     run(main(), make_loop)
 
 
-def test_descriptors_belong_to_the_adopt_that_they_came_with(client: MakeClient) -> None:
+def test_descriptors_belong_to_the_adopt_that_they_came_with(client: Clients) -> None:
     async def main() -> None:
         service = make_service(hello)
         with listener() as own, listener() as other:
@@ -152,6 +169,7 @@ def test_descriptors_belong_to_the_adopt_that_they_came_with(client: MakeClient)
                 assert await ask(client(own))
                 master.say(ipc.Adopt(3), descriptors=[other.fileno()])
                 assert await ask(client(other))
+                client.leave()
                 master.say(ipc.Drain("exit", 20.0))
                 await master.hear(ipc.Drained)
 
@@ -161,7 +179,7 @@ def test_descriptors_belong_to_the_adopt_that_they_came_with(client: MakeClient)
 @both_loops
 @pytest.mark.parametrize("reason", ["exit", "scale"])
 def test_a_drained_worker_leaves_who_waits_to_the_next_unless_there_will_be_none(
-    make_loop: MakeLoop, client: MakeClient, reason: str
+    make_loop: MakeLoop, client: Clients, reason: str
 ) -> None:
     async def main() -> None:
         service = make_service(hello)
@@ -175,6 +193,7 @@ def test_a_drained_worker_leaves_who_waits_to_the_next_unless_there_will_be_none
                 if reason == "scale":
                     for one in waiting:
                         await answer(one)
+                    client.leave()
                 await master.hear(ipc.Drained)
                 assert bool(queue_depth(own)) is (reason == "exit")
 
@@ -201,7 +220,7 @@ async def beat_with(master: MasterEnd, **values: object) -> ipc.Heartbeat:
 
 @both_loops
 def test_heartbeats_say_what_is_done_and_promise_the_next_one_sooner_while_there_is_work(
-    make_loop: MakeLoop, client: MakeClient
+    make_loop: MakeLoop, client: Clients
 ) -> None:
     assert (BUSY_BEAT, IDLE_BEAT) == (0.25, 1.0)
 
@@ -227,6 +246,7 @@ def test_heartbeats_say_what_is_done_and_promise_the_next_one_sooner_while_there
                 # Nothing more comes of it: the next promise is the long one.
                 last = await beat_with(master, next_s=IDLE_BEAT)
                 assert (last.requests, last.accepted) == (1, 2)
+                client.leave()
                 master.say(ipc.Drain("exit", 20.0))
                 await master.hear(ipc.Drained)
 
@@ -235,7 +255,7 @@ def test_heartbeats_say_what_is_done_and_promise_the_next_one_sooner_while_there
 
 @both_loops
 def test_the_first_client_after_a_pause_brings_the_heartbeat_forward(
-    make_loop: MakeLoop, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    make_loop: MakeLoop, client: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pounce.worker.worker.IDLE_BEAT", 10 * HUNG)
 
@@ -247,6 +267,7 @@ def test_the_first_client_after_a_pause_brings_the_heartbeat_forward(
                 await beat_with(master, next_s=10 * HUNG)
                 client(own)
                 await beat_with(master, next_s=BUSY_BEAT)
+                client.leave()
                 master.say(ipc.Drain("exit", 20.0))
                 await master.hear(ipc.Drained)
 
@@ -255,7 +276,7 @@ def test_the_first_client_after_a_pause_brings_the_heartbeat_forward(
 
 @both_loops
 def test_a_worker_whose_master_is_gone_says_why_and_goes(
-    make_loop: MakeLoop, client: MakeClient, caplog: pytest.LogCaptureFixture
+    make_loop: MakeLoop, client: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         service = make_service(hello)
@@ -270,7 +291,7 @@ def test_a_worker_whose_master_is_gone_says_why_and_goes(
 
 
 @both_loops
-def test_sigterm_to_a_worker_alone_lets_it_drain(make_loop: MakeLoop, client: MakeClient) -> None:
+def test_sigterm_to_a_worker_alone_lets_it_drain(make_loop: MakeLoop, client: Clients) -> None:
     async def main() -> None:
         gate, app = gated()
         service = make_service(app)  # type: ignore[arg-type]
@@ -291,7 +312,7 @@ def test_sigterm_to_a_worker_alone_lets_it_drain(make_loop: MakeLoop, client: Ma
 
 @both_loops
 def test_what_is_not_over_in_time_is_cut_and_counted(
-    make_loop: MakeLoop, client: MakeClient, caplog: pytest.LogCaptureFixture
+    make_loop: MakeLoop, client: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         _, app = gated()
