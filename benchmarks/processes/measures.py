@@ -164,3 +164,10 @@ def reload(crew: Crew) -> dict[str, float]:
             "reload_failed": exchange.failed,
             "meet_ms": statistics.median(took_s for _, took_s in met) * 1000,
         }
+
+
+CASES: Final[dict[str, Callable[[Crew], dict[str, float]]]] = {
+    "processes_pss": memory,
+    "processes_replace": replacement,
+    "processes_reload": reload,
+}
