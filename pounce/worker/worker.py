@@ -91,7 +91,6 @@ class Worker:
         # What the application has made by now stays: no later collection need look at it.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
         self._swept_at = loop.time()
         self._tick()
         self._beat()
