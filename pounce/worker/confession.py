@@ -5,10 +5,14 @@ Asked for by SIGQUIT, from the master before it gives up a worker that does not 
 
 from __future__ import annotations
 
+import asyncio.base_events
+import asyncio.events
 import faulthandler
 import logging
+import selectors
 import signal
 import traceback
+from itertools import dropwhile
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -18,6 +22,8 @@ from pounce import log as logs
 from pounce.worker.service import Service
 
 MAIN: Final = str(Path(__file__).with_name("main.py"))
+# asyncio's own loop, which is Python as well: its frames would say the same each time.
+LOOP: Final = frozenset((asyncio.base_events.__file__, asyncio.events.__file__, selectors.__file__))
 MOST: Final = 20  # requests that are named
 
 
@@ -46,6 +52,7 @@ def where(frame: FrameType | None) -> str:
     if not ours:  # uvloop's frames are not Python's
         starts = [at for at, entry in enumerate(stack) if entry.filename == MAIN]
         inner = stack[starts[-1] + 1 :] if starts else stack
+    inner = list(dropwhile(lambda entry: entry.filename in LOOP, inner))
     return "".join(traceback.format_list(inner)).rstrip()
 
 
