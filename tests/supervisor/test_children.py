@@ -115,7 +115,7 @@ def test_who_is_killed_may_have_been_out_of_memory(
     (tmp_path / "cgroup").write_text("0::/app\n")
 
     def before() -> None:
-        children.OomKills = lambda: OomKills(tmp_path / "cgroup", tmp_path)  # type: ignore[attr-defined]
+        children.OomKills = lambda: OomKills(tmp_path / "cgroup", tmp_path)  # type: ignore[assignment,attr-defined,misc]
 
     master = start(good, slots=1, before=before)
     master.wait_for("serving on")
