@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import datetime
+import os
 import shlex
 import sys
 import tempfile
@@ -59,6 +60,10 @@ def measured_run(given: argparse.Namespace) -> Run:
     # start is slower, and has more memory in pieces.
     for package in ("pounce", "benchmarks"):
         compileall.compile_dir(ROOT / package, quiet=1)
+    described = machine.describe()
+    del described["load"]  # wrk's
+    described["load average before"] = f"{os.getloadavg()[0]:.1f}"
+    described["nice"] = str(os.nice(0))
     measured: list[Sample] = []
     failures: list[Failure] = []
     crews = [crew for crew in CREWS if crew.name in given.servers]
@@ -69,8 +74,6 @@ def measured_run(given: argparse.Namespace) -> Run:
             except (BenchmarkError, OSError) as error:
                 failures.append(Failure("processes", crew.name, turn, str(error).split("\n")[0]))
                 say(f"{turn} {crew.name:16} FAILED: {error}")
-    described = machine.describe()
-    del described["load"]
     return Run(
         command=shlex.join(["python", "-m", "benchmarks.processes", *sys.argv[1:]]),
         day=datetime.datetime.now(datetime.UTC).date().isoformat(),
