@@ -206,7 +206,6 @@ class Runner:
             self._control.close()
         self._close_to_masters()
         self._selector.close()
-        self._signals.close()
 
     def _leave(self) -> None:
         """In a forked child."""
