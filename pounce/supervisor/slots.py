@@ -162,7 +162,10 @@ class Slots(Ledger):
         if not self.steerable:
             return
         out = slots_out(self.slots, self.workers.values(), now)
-        chosen = adopters(out, self.workers, self.adopted)
+        # The worker of a slot that closes lets in who waits there before it goes. One more that had
+        # the listener open would be given connections for as long, and nobody to take them after.
+        closing = {at for at, slot in enumerate(self.slots) if slot.closing}
+        chosen = adopters(out - closing, self.workers, self.adopted)
         for at, id in [*self.adopted.items()]:
             if chosen.get(at) != id:
                 self._release(at)

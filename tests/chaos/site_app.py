@@ -64,6 +64,9 @@ async def app(scope: Message, receive: Any, send: Any) -> None:
         case "/slow":
             await asyncio.sleep(1.0)
             await answer(send, b"slow")
+        case "/busy":
+            time.sleep(0.003)
+            await answer(send, b"busy")
         case "/stream":
             await stream(send)
         case "/events":

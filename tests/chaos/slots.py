@@ -40,7 +40,8 @@ def scaling(steps: tuple[int, ...], *, rounds: int = 1) -> Outcome:
     times = f", {rounds} times" if rounds > 1 else ""
     outcome = Outcome(f"scaling {path}{times}")
     with site("--shutdown-timeout", "20", workers=steps[0]) as one:
-        clients = Clients(one.server, ALL_KINDS)
+        # So many that somebody comes to a slot, or waits in its queue, at about any time.
+        clients = Clients(one.server, {**ALL_KINDS, "steady": 400, "busy": 120})
         present = steps[0]
         with clients.asking():
             for step in (*steps[1:], *(steps * (rounds - 1))):

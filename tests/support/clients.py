@@ -25,12 +25,13 @@ import psutil
 from tests.support.server import Server
 from tests.support.serverlog import wait_until
 
-# Of each kind so many; of "steady", connections each second.
+# Of each kind so many; of "steady" and "busy", connections each second.
 ALL_KINDS: Final[dict[str, float]] = {
     "keep": 8,
     "idle": 8,
     "new": 8,
     "steady": 100,
+    "busy": 60,
     "slow": 4,
     "stream": 4,
     "upload": 2,
