@@ -203,6 +203,21 @@ def test_a_server_of_somebody_else_is_mentioned(places: Places) -> None:
         find("", 0)
 
 
+@pytest.mark.parametrize("pid", [0, 4121])
+def test_a_directory_of_somebody_else_is_mentioned_too(places: Places, pid: int) -> None:
+    places.serve("4121.sock")
+    places.directory.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(NoServerError, match=rf"{places.directory} \(not permitted\)"):
+            find("", pid)
+    finally:
+        os.seteuid(user)
+        places.directory.chmod(0o700)
+
+
 def test_two_servers_of_one_application_are_told_apart_by_pid(places: Places) -> None:
     places.serve("1.sock")
     places.serve("2.sock")
@@ -222,7 +237,12 @@ def test_two_servers_of_one_application_are_told_apart_by_pid(places: Places) ->
         (["scale", "4"], {"do": "scale", "workers": 4}, {"workers": 4}, "scaling to 4 workers"),
         (["scale", "1"], {"do": "scale", "workers": 1}, {"workers": 1}, "scaling to 1 worker"),
         (["stop"], {"do": "stop"}, {}, "stopping"),
-        (["upgrade"], {"do": "upgrade"}, {}, "a new master is being started"),
+        (
+            ["upgrade"],
+            {"do": "upgrade"},
+            {},
+            "a new master is being started; the log says whether it takes over",
+        ),
     ],
 )
 def test_a_command_is_one_request(

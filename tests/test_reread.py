@@ -53,7 +53,7 @@ def test_what_only_a_start_can_change_stays_and_is_named(
     expected = Config(app="main:app", workers=3, port=8000)
     assert again(PRESENT, new) == expected
     assert caplog.messages == [
-        "only a restart can change, so it stays: port, backlog, pid_file",
+        "only a restart or an upgrade can change, so it stays: port, backlog, pid_file",
     ]
 
 
@@ -165,7 +165,7 @@ def test_another_address_is_left_to_a_restart(tmp_path: Path, write: Write) -> N
     with serving(tmp_path) as server:
         write("workers = 2\nhost = '127.0.0.2'\nbacklog = 7\n")
         reload(server, 2)
-        server.log.expect("only a restart can change, so it stays: host, backlog$")
+        server.log.expect("only a restart or an upgrade can change, so it stays: host, backlog$")
         wait_until(lambda: len(server.workers()) == 2, "two workers")
         (first, second) = server.log.find("serving on ")
         assert first.text.split()[2] == second.text.split()[2]

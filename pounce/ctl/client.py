@@ -187,7 +187,7 @@ def find(
     closed = "; ".join(one.why for one in seen if one.why)
     more = f" ({closed})" if closed else ""
     raise NoServerError(
-        f"no server found in {', '.join(map(str, places))}{more}; "
+        f"no server found in {_named(places)}{more}; "
         "--control names the socket of one that has it elsewhere"
     )
 
@@ -195,12 +195,27 @@ def find(
 def _by_pid(pid: int, places: list[Path]) -> Client:
     for place in places:
         path = place / f"{pid}.sock"
-        if path.exists():
+        if os.path.exists(path):  # no where we may not look
             return Client(path)
     raise NoServerError(
-        f"no server with pid {pid} found in {', '.join(map(str, places))}; "
+        f"no server with pid {pid} found in {_named(places)}; "
         "it must be that of the master, with control_socket left at auto"
     )
+
+
+def _named(places: list[Path]) -> str:
+    """With a word where a server may be that we cannot see."""
+    return ", ".join(f"{place}{'' if _may_list(place) else ' (not permitted)'}" for place in places)
+
+
+def _may_list(place: Path) -> bool:
+    try:
+        os.listdir(place)
+    except PermissionError:
+        return False
+    except OSError:  # it is not there
+        pass
+    return True
 
 
 def look(path: Path) -> Seen:

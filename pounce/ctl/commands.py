@@ -225,7 +225,7 @@ def upgrade(client: Client) -> int:
     It is of the pounce and the Python that are installed now. If it fails, this one goes on.
     """
     _ask(client, "upgrade")
-    click.echo("a new master is being started")
+    click.echo("a new master is being started; the log says whether it takes over")
     return EXIT_OK
 
 
