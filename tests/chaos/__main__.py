@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -61,10 +61,14 @@ def machine() -> str:
     )
 
 
+def chosen(words: Sequence[str]) -> list[str]:
+    """The scenarios whose names hold one of these words; all of them, if there are none."""
+    return [name for name in SCENARIOS if not words or any(word in name for word in words)]
+
+
 def main(words: list[str]) -> int:
-    names = [name for name in SCENARIOS if not words or any(word in name for word in words)]
     outcomes = []
-    for name in names:
+    for name in (names := chosen(words)):
         begun = time.monotonic()
         try:
             outcome = SCENARIOS[name]()

@@ -25,10 +25,12 @@ def check(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--probation", "0.5"), ("--max-surge", "1"), ("--listen-mode", "shared")]
+    ("times", "options"),
+    [(2, ()), (1, ("--max-surge", "1")), (1, ("--listen-mode", "shared"))],
+    ids=["all at once", "one by one", "one queue"],
 )
-def test_reloads_lose_no_request(options: tuple[str, ...]) -> None:
-    check(reloads(2, "--probation", "0.5", *options, workers=2))
+def test_reloads_lose_no_request(times: int, options: tuple[str, ...]) -> None:
+    check(reloads(times, "--probation", "0.5", *options, workers=2))
 
 
 @pytest.mark.parametrize("kind", BROKEN)
