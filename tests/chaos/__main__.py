@@ -22,7 +22,7 @@ from tests.chaos.outcome import Outcome, table
 from tests.chaos.reloads import broken_reload, reload_storm, reloads
 from tests.chaos.site import BROKEN
 from tests.chaos.slots import recycling, scaling
-from tests.chaos.stops import drain_delay, good_bye
+from tests.chaos.stops import bounded_stop, busy_master, drain_delay, good_bye
 from tests.chaos.upgrades import upgrades
 
 SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
@@ -48,6 +48,8 @@ SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "upgrades": partial(upgrades, 5),
     "drain-delay": partial(drain_delay, 5.0),
     "good-bye": partial(good_bye, 100),
+    "bounded-stop": partial(bounded_stop, 500, 50, 10, shutdown_timeout=5.0),
+    "busy-master": partial(busy_master, 5.0),
 }
 
 

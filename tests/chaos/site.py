@@ -93,13 +93,14 @@ class Site:
         wait_until(lambda: self.serving(generation), f"generation {generation} alone")
         return took
 
-    def worker_of(self, slot: int) -> int:
+    def worker_of(self, slot: int, *, default: int = 0) -> int:
         """The process id of the worker that serves there."""
-        return next(
+        pids = (
             int(one["pid"])
             for one in self.status()["workers"]
             if one["slot"] == slot and one["stage"] == "serving"
         )
+        return next(pids, default)
 
     def accepting(self) -> int:
         """How many workers take connections."""

@@ -16,7 +16,7 @@ from tests.chaos.outcome import Outcome
 from tests.chaos.reloads import broken_reload, reload_storm, reloads
 from tests.chaos.site import BROKEN
 from tests.chaos.slots import recycling, scaling
-from tests.chaos.stops import drain_delay, good_bye
+from tests.chaos.stops import bounded_stop, busy_master, drain_delay, good_bye
 
 
 def check(outcome: Outcome) -> None:
@@ -94,3 +94,11 @@ def test_a_delayed_stop_loses_no_request_of_clients_that_heed_its_announcement()
 
 def test_streams_that_hear_of_the_end_say_good_bye() -> None:
     check(good_bye(20))
+
+
+def test_a_stop_answers_what_is_in_flight_and_ends_what_would_not() -> None:
+    check(bounded_stop(50, 10, 4, shutdown_timeout=2.5))
+
+
+def test_the_master_does_all_it_is_told_while_old_workers_drain() -> None:
+    check(busy_master(4.0))
