@@ -59,9 +59,8 @@ def where(frame: FrameType | None) -> str:
 def describe(service: Service) -> str:
     """The requests in flight, the longest first."""
     now = monotonic()
-    since = {
-        stream: getattr(stream, "begun", 0.0) for stream in service.running
-    }  # if there is a log
+    # Without an access log nobody notes when a request began.
+    since = {stream: getattr(stream, "begun", 0.0) for stream in service.running}
     streams = sorted(since, key=lambda stream: since[stream] or now)
     parts = []
     for stream in streams[:MOST]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 from pathlib import Path
 from signal import SIGQUIT
 from types import FrameType
@@ -88,6 +89,39 @@ def test_of_many_requests_the_longest_are_named_and_the_rest_counted(
     text = described(*(f"/{number}" for number in range(MOST + 5)), monkeypatch=monkeypatch)
     assert text.startswith(f"requests={MOST + 5} GET /0 {MOST + 5}.0s, GET /1 ")
     assert text.endswith(f"GET /{MOST - 1} 6.0s, and 5 more")
+
+
+def test_without_an_access_log_nobody_knows_their_age() -> None:
+    async def main() -> str:
+        service = make_service(waits)
+        connect(service).data_received(get("/"))
+        await settle()
+        text = describe(service)
+        (task,) = service.running.values()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return text
+
+    assert asyncio.run(main()) == "requests=1 GET /"
+
+
+def test_a_failure_to_say_it_does_not_hit_what_runs_just_now(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(service: object) -> str:
+        raise KeyError("a bug")
+
+    async def main() -> None:
+        confession.confess_when_asked(make_service(waits))
+        os.kill(os.getpid(), SIGQUIT)
+
+    monkeypatch.setattr(confession, "describe", fail)
+    before = signal.getsignal(SIGQUIT)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(SIGQUIT, before)
+    assert caplog.messages == ["cannot say what it does error=KeyError('a bug')"]
 
 
 def test_the_stack_begins_below_the_loop_and_ends_where_the_code_stands() -> None:
