@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,26 @@ def test_nothing_of_the_upgrade_is_left_in_the_new_processes(tmp_path: Path) -> 
         for pid in (all.pid, *all.workers()):
             assert int(status_of(pid)["SigBlk"][0], 16) == 0, "no signal is blocked any more"
         assert descriptors(min(all.workers())) == before
+        all.stop()
+
+
+def test_the_new_master_watches_the_files_where_the_old_one_did(tmp_path: Path) -> None:
+    write(tmp_path, "one")
+    with masters("--app-dir", str(tmp_path), "--reload") as all:
+        write(tmp_path, "two")
+        all.upgrade()
+        all.log.wait_for("serving on", times=2)
+        begun = time.monotonic()
+
+        def reloaded() -> bool:
+            nonlocal begun
+            if time.monotonic() > begun:  # a change before its first look would be missed
+                begun += 3.0
+                write(tmp_path, f"at {begun}")
+            with all.server.connect() as raw:
+                return raw.get("/").body.startswith(b"at ")
+
+        wait_until(reloaded, "a reload by the new master")
         all.stop()
 
 
