@@ -12,6 +12,7 @@ from typing import Any, Final
 
 # PIPE_BUF on Linux: up to here a write is all or nothing (pipe(7)).
 LINE_LIMIT: Final = 4096  # bytes
+INT_LIMIT: Final = 1 << 128  # far from what is counted; far larger ones cannot become a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,7 @@ def decode(line: bytes) -> Message:
 
 def _checked(name: str, value: object, kind: str) -> object:
     match kind:
-        case "int" if type(value) is int:
+        case "int" if type(value) is int and abs(value) <= INT_LIMIT:
             return value
         case "float" if type(value) in (int, float):
             return float(value)  # type: ignore[arg-type]  # int or float by the guard above

@@ -147,12 +147,14 @@ class Slot:
     Attributes:
         closes_at: when its listeners may be closed, if the slot is to go; else None.
         closing: that time has come.
+        unopened: added lately, and nobody has listened there yet.
     """
 
     failures: int = 0
     not_before: float = -math.inf
     closes_at: float | None = None
     closing: bool = False
+    unopened: bool = False
 
 
 @dataclass(slots=True)

@@ -189,6 +189,7 @@ class Ledger(ABC):
 
     def _go(self, worker: Worker, now: float) -> None:
         worker.accepts = True
+        self.slots[worker.slot].unopened = False
         self._cue(worker.id, Cue.GO, now)
         self._actions.append(Tell(worker.id, ipc.Go()))
 

@@ -190,7 +190,7 @@ class Runner:
         for key, _ in ready:
             key.data()
         self.upgrades.expire(time.monotonic(), grace_s=self.state.policy.shutdown_timeout)
-        if not ready:
+        if not ready or time.monotonic() >= deadline:  # whoever talks for ever stops no clock
             self._events.append(orders.Tick())
 
     def _on_readable(self, source: int | socket.socket, callback: Callable[[], None]) -> None:
@@ -258,7 +258,7 @@ class Runner:
                 log.error("settings are wrong, nothing is reloaded: %s", error)
                 return str(error)
         # A number of workers that was changed by hand stays, unless the settings say a new one.
-        slots = plan.slots if plan.slots != self._newest.slots else 0
+        slots = plan.slots if plan.slots != self._plan_of(self.state.serving).slots else 0
         self._newest = plan
         self._events.append(orders.Reload(plan.policy, slots))
         return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -68,7 +69,7 @@ class Slots(Ledger):
     def _added(self) -> None:
         self._adding = False
         closes_at = None if len(self.slots) < self.wanted else -math.inf
-        self.slots.append(Slot(closes_at=closes_at))
+        self.slots.append(Slot(closes_at=closes_at, unopened=True))
 
     def _not_added(self, why: str) -> None:
         self._adding = False
@@ -133,8 +134,8 @@ class Slots(Ledger):
 
     def _exchange(self) -> set[int]:
         """The slots whose worker has a successor of its own generation under way."""
-        slots = [worker.slot for worker in self.crew(self.serving)]
-        return {slot for slot in slots if slots.count(slot) > 1}
+        held = Counter(worker.slot for worker in self.crew(self.serving))
+        return {slot for slot, workers in held.items() if workers > 1}
 
     def _recycle(self, now: float) -> None:
         """Replaces one tired worker at a time, the successor first."""

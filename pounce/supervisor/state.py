@@ -69,10 +69,11 @@ class Supervisor(Endings):
         self.loaded: set[int] = set()  # generations with a template, loading ones included
         self.loading_until = math.inf
         self.trial_until = math.inf  # of the coming generation, once all of it serves
-        self._plan: Reload | None = None  # settings that come with the coming generation
+        self._plan: Reload | None = None  # settings that the next generation to serve brings
         self._reload_asked = True  # the start is the first reload
-        self._asked = Reload()
+        self._asked: Reload | None = None
         self._reload_from = -math.inf
+        self._retry_at = math.inf  # a reload, since there are slots that only another one fills
         self._begun_at = -math.inf
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -152,6 +153,7 @@ class Supervisor(Endings):
                 yield self.ending.accept_until
             return
         yield self.trial_until
+        yield self._retry_at
         if self._reload_asked:
             yield self._reload_from
         if self._can_fork(self.serving):
@@ -211,7 +213,6 @@ class Supervisor(Endings):
         """The coming generation will not come, or will not stay."""
         given_up, self.coming = self.coming, 0
         self.loading_until = self.trial_until = math.inf
-        self._plan = None
         if self.serving:
             self._note("error", "reload failed, the old code serves on", failed=given_up)
             self._actions.append(Outcome(given_up, why))
@@ -226,8 +227,9 @@ class Supervisor(Endings):
             self._unload(())
             self._wind_up(self.ending, now)
             return
-        if self._reload_asked and now >= self._reload_from:
+        if (self._reload_asked and now >= self._reload_from) or now >= self._retry_at:
             self._begin(now)
+        self._wait_for_template(now)
         self._fill(now)
         self._open(now)
         self._judge(now)
@@ -247,7 +249,10 @@ class Supervisor(Endings):
         if self.trial_until < math.inf:
             self._commit(now)  # it has served so far, and what comes is newer still
         self._reload_asked = False
-        self._plan, self._asked = self._asked, Reload()
+        # Where nobody asked, the newest settings are those of a reload that failed or came to
+        # nothing: whoever imports anew goes by them.
+        self._plan, self._asked = self._asked or self._plan, None
+        self._retry_at = math.inf
         self._reload_from = now + RELOAD_SPACING_S
         self._begun_at = now
         self.newest += 1
@@ -259,6 +264,14 @@ class Supervisor(Endings):
             self.loading_until = now + self.policy.start_timeout
             self._actions.append(Load(self.coming))
 
+    def _wait_for_template(self, now: float) -> None:
+        """Slots whose next worker only another generation can be are left out until it is there."""
+        waiting = [] if self._can_fork(self.serving) else self._empty_slots()
+        for at in waiting:
+            self.slots[at].not_before = math.inf
+        if waiting and not self.coming and not self._reload_asked:
+            self._retry_at = min(self._retry_at, now + BACK_OFF_LIMIT_S)
+
     def _fill(self, now: float) -> None:
         """Workers for the slots that have none: of the coming generation as the surge allows."""
         for at in self._empty_slots():
@@ -267,8 +280,9 @@ class Supervisor(Endings):
         if not self.coming or self.loading_until < math.inf:
             return
         held = {worker.slot for worker in self.crew(self.coming)}
-        for at in self._active_slots():
-            surge = len(self.workers) - self.active
+        active = self._active_slots()
+        for at in active:
+            surge = len(self.workers) - len(active)
             if at not in held and (not self._step_by_step or surge < self.policy.max_surge):
                 self._spawn(at, self.coming, now)
 

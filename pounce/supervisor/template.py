@@ -123,7 +123,11 @@ class Template:
                 data = b""
             if not data:
                 raise EOFError
-            message = ipc.decode(data)
+            try:
+                message = ipc.decode(data)
+            except ValueError as error:
+                log.warning("template sent nonsense, ignoring it pid=%d: %s", self.pid, error)
+                continue
             if isinstance(message, ipc.FromTemplate):
                 yield message
 
