@@ -34,6 +34,9 @@ ABORT_S: Final = 1.5
 # A listener that is to be closed is first taken out of the kernel's choice for this long:
 # handshakes that have begun still end there.
 SETTLE_S: Final = 1.0
+# While a server stops: who is waited for is said this long after it began, and then each so often.
+WAITING_S: Final = 1.0
+WAITING_AGAIN_S: Final = 5.0
 # Limits of workers that were born together are reached up to this part later, one after another.
 SPREAD: Final = 0.1
 
@@ -159,10 +162,17 @@ class Slot:
 
 @dataclass(slots=True)
 class Ending:
-    """The server is to stop, and with which exit status."""
+    """The server is to stop, and with which exit status.
+
+    Attributes:
+        why: what ends it, where nobody has asked for that.
+        say_at: when to say for whom it still waits.
+    """
 
     status: int
     within_s: float
     accept_until: float = -math.inf
     reason: str = "exit"
     signals: int = 0
+    why: str = ""
+    say_at: float = math.inf

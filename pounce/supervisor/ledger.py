@@ -43,6 +43,9 @@ class Ledger(ABC):
         self.slots = [Slot() for _ in range(slots)]
         self.ending: Ending | None = None
         self._next_id = 1
+        # Workers that a generation was given up for, which is known; before they are reaped, and
+        # what ended them is known too.
+        self._unexplained: dict[int, int] = {}
         self._actions: list[Action] = []
 
     @abstractmethod
@@ -105,7 +108,7 @@ class Ledger(ABC):
             how["hint"] = hint
         if status == EXIT_OK or known:
             self._note("info", "worker is gone", worker, **how)
-        elif worker.stage is Stage.DRAINING:
+        elif worker.stage is Stage.DRAINING and id not in self._unexplained:
             self._note("warning", "worker died while it drained", worker, **how)
         else:
             self._note("warning", "worker died", worker, **how)
@@ -215,10 +218,10 @@ class Ledger(ABC):
     ) -> None:
         self._actions.append(Note(level, text, worker.id if worker else None, fields))
 
-    def _said_of(self, worker: Worker) -> str:
+    def _said_of(self, id: int) -> str:
         """What the log is about to say of a worker; "" for nothing."""
         for action in reversed(self._actions):
-            if isinstance(action, Note) and action.worker == worker.id:
-                fields = [f"{name}={value}" for name, value in action.fields.items()]
-                return " ".join([action.text, *fields])
+            if isinstance(action, Note) and action.worker == id:
+                fields = ", ".join(f"{name}={value}" for name, value in action.fields.items())
+                return f"{action.text} ({fields})" if fields else action.text
         return ""

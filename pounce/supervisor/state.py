@@ -104,6 +104,7 @@ class Supervisor(Endings):
                 self._cue(worker, Cue.LEAVE, now)
             case Exited(worker, status, signal, hint):
                 self._bury(worker, status, signal, hint, now)
+                self._explain(worker)
             case NotForked(worker, why):
                 self._not_forked(worker, why, now)
             case Loaded(generation):
@@ -149,6 +150,7 @@ class Supervisor(Endings):
                     yield worker.heard_at + self.policy.worker_timeout
         yield self.loading_until
         if self.ending:
+            yield self.ending.say_at
             if any(worker.lame for worker in self.workers.values() if worker.stage in STAYING):
                 yield self.ending.accept_until
             return
@@ -185,9 +187,10 @@ class Supervisor(Endings):
         if self.ending:
             return
         if worker.generation == self.coming:
-            self._give_up(
-                code, self._said_of(worker) or "a worker hung up; the log says how it ended"
-            )
+            why = self._said_of(worker.id)
+            if not why and worker.open_at_drain is not None:
+                why = "a new worker goes, though nobody here has told it to"
+            self._give_up(code, why, worker.id)
             return
         if worker.generation != self.serving:
             return  # of a generation that was given up for a sister that was lost with it
@@ -209,16 +212,32 @@ class Supervisor(Endings):
             self._reload_asked = True  # only a new generation can fill the slot
             self._reload_from = max(self._reload_from, now + pause)
 
-    def _give_up(self, code: int, why: str) -> None:
-        """The coming generation will not come, or will not stay."""
+    def _give_up(self, code: int, why: str, worker: int = 0) -> None:
+        """The coming generation will not come, or will not stay.
+
+        Without `why` it is said when the worker has been reaped.
+        """
         given_up, self.coming = self.coming, 0
         self.loading_until = self.trial_until = math.inf
-        if self.serving:
-            self._note("error", "reload failed, the old code serves on", failed=given_up)
-            self._actions.append(Outcome(given_up, why))
-        elif not self._reload_asked:
-            self._note("error", "the server cannot start", status=code)
+        if not self.serving and self._reload_asked:
+            return
+        if not self.serving:
             self._end(code, -math.inf)
+        if why:
+            self._say_why(given_up, why)
+        else:
+            self._unexplained[worker] = given_up
+
+    def _explain(self, worker: int) -> None:
+        if given_up := self._unexplained.pop(worker, 0):
+            self._say_why(given_up, self._said_of(worker) or "a worker hung up")
+
+    def _say_why(self, given_up: int, why: str) -> None:
+        if self.ending:
+            self.ending.why = self.ending.why or why
+            return
+        self._note("error", f"reload failed, the old code serves on: {why}", failed=given_up)
+        self._actions.append(Outcome(given_up, why))
 
     # What follows
 

@@ -133,8 +133,9 @@ def test_an_import_that_fails_is_told_once_with_its_traceback(
 ) -> None:
     master = start(good, preload=preload(reports, load=broken), slots=3)
     assert master.end() == EXIT_LOAD
-    (line,) = master.find("no module named shop")
-    assert line.endswith(" generation=1 [Traceback of it]")
+    first, last = master.find("no module named shop")
+    assert first.endswith(" generation=1 [Traceback of it]")
+    assert last == "error the server cannot start: no module named shop status=3"
     assert not master.find("forked a worker")
 
 
