@@ -182,7 +182,6 @@ def test_nothing_of_the_upgrade_is_left_in_the_new_processes(tmp_path: Path) -> 
 def test_the_new_master_watches_the_files_where_the_old_one_did(tmp_path: Path) -> None:
     write(tmp_path, "one")
     with masters("--app-dir", str(tmp_path), "--reload") as all:
-        write(tmp_path, "two")
         all.upgrade()
         all.log.wait_for("serving on", times=2)
         begun = time.monotonic()
