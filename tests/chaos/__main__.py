@@ -46,7 +46,7 @@ SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "recycling-requests": partial(recycling, "requests", 12, "--max-requests", "1000"),
     "recycling-age": partial(recycling, "age", 12, "--max-worker-age", "5"),
     "upgrades": partial(upgrades, 5),
-    "drain-delay": partial(drain_delay, 5.0),
+    "drain-delay": partial(drain_delay, 5.0, leave_s=4.0),
     "good-bye": partial(good_bye, 100),
     "bounded-stop": partial(bounded_stop, 500, 50, 10, shutdown_timeout=5.0),
     "busy-master": partial(busy_master, 5.0),

@@ -53,16 +53,17 @@ def crash_loop(seconds: float) -> Outcome:
                     with contextlib.suppress(psutil.Error, ProcessLookupError):
                         clients.casualties.kill(victim)
                 time.sleep(0.01)
-            share = (sum(master.cpu_times()[:2]) - used) / (time.monotonic() - begun)
+            took = time.monotonic() - begun
+            share = (sum(master.cpu_times()[:2]) - used) / took
             deaths = len(one.server.log.find("worker died"))
             wait_until(one.serving, "the slot's worker that lives")
             outcome.promise(healthy <= one.server.workers(), "healthy workers were replaced")
         outcome.count(clients)
         # At once, after 0.1, 0.2, 0.4 ... 10 s: as many as that leaves room for, and one.
-        most, pause, room = 2, 0.1, seconds
+        most, pause, room = 2, 0.1, took
         while room > 0:
             most, room, pause = most + 1, room - pause, min(10.0, pause * 2)
-        outcome.promise(deaths <= most, f"{deaths} workers in {seconds:g} s, at most {most}")
+        outcome.promise(deaths <= most, f"{deaths} workers in {took:.1f} s, at most {most}")
         outcome.note(f"{deaths} workers died, the master used {share:.1%} of a core")
     return outcome
 

@@ -27,12 +27,16 @@ BROKEN: Final = {
     "import error": ("import no_such_module\n", ""),
     "lifespan failure": ("", 'raise RuntimeError("no database")'),
     "too long a start": ("", "await asyncio.sleep(600)"),
-    "death soon after the start": ("", "asyncio.get_running_loop().call_later(1.0, die)"),
+    "death soon after the start": (
+        "import psutil\n",
+        "asyncio.get_running_loop().call_later(DIES_AFTER, die)",
+    ),
 }
 # Dies as if killed, but says first which connections go with it.
 DIE: Final = """
+DIES_AFTER = {after}
+
 def die():
-    import psutil
     ports = [one.raddr.port for one in psutil.Process().net_connections("tcp") if one.raddr]
     with open({path!r}, "a") as notes:
         notes.write("".join(f"{{port}}\\n" for port in ports))
@@ -55,14 +59,14 @@ class Site:
         self.control = folder / "control"
         self.server: Server
 
-    def write(self, version: str, *, broken: str = "") -> None:
+    def write(self, version: str, *, broken: str = "", dies_after: float = 1.0) -> None:
         """New code, for the next reload."""
         code = APP.read_text().replace('VERSION: Final = "0"', f'VERSION: Final = "{version}"')
         if broken:
             before, begin = BROKEN[broken]
             code = code.replace("import asyncio\n", f"{before}import asyncio\n", 1)
             code = code.replace(START, f"{START}    {begin}\n")
-            code += DIE.format(path=str(self.notes))
+            code += DIE.format(path=str(self.notes), after=dies_after)
         (self.folder / "site_app.py").write_text(code)
 
     def status(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from tests.support.raw import CLOSED, Raw, request
 from tests.support.serverlog import wait_until
 
 
-def drain_delay(delay_s: float) -> Outcome:
-    """SIGTERM; the clients stop asking at 0.6 of the delay, as a load balancer would."""
+def drain_delay(delay_s: float, *, leave_s: float) -> Outcome:
+    """SIGTERM; the clients stop asking a while after they hear of it, as a load balancer would."""
     outcome = Outcome(f"SIGTERM under load, drain_delay {delay_s:g} s")
     with site("--drain-delay", str(delay_s)) as one:
-        clients = Clients(one.server, ALL_KINDS, leave_s=0.6 * delay_s)
+        clients = Clients(one.server, ALL_KINDS, leave_s=leave_s)
         with clients.asking():
             clients.wait_for_more(200)
             told_at = time.monotonic()
