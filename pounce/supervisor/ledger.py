@@ -22,6 +22,7 @@ from pounce.supervisor.orders import (
     Spawn,
     Tell,
     Terminate,
+    shown,
 )
 from pounce.supervisor.stages import NEXT_STAGE, STAYING, Cue, Stage
 
@@ -222,6 +223,6 @@ class Ledger(ABC):
         """What the log is about to say of a worker; "" for nothing."""
         for action in reversed(self._actions):
             if isinstance(action, Note) and action.worker == id:
-                fields = ", ".join(f"{name}={value}" for name, value in action.fields.items())
-                return f"{action.text} ({fields})" if fields else action.text
+                fields = [shown(name, value) for name, value in action.fields.items()]
+                return f"{action.text} ({', '.join(fields)})" if fields else action.text
         return ""

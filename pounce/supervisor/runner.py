@@ -394,6 +394,5 @@ class Runner:
         parts = [note.text]
         if note.worker is not None and (child := self.children.get(note.worker)):
             parts.append(str(child))
-        for name, value in note.fields.items():
-            parts.append(f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}")
+        parts += [orders.shown(name, value) for name, value in note.fields.items()]
         logs.say_with(LEVEL_OF[note.level], " ".join(parts), note.trace)

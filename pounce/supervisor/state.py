@@ -176,7 +176,8 @@ class Supervisor(Endings):
         if generation not in self.loaded:
             return
         if generation == self.coming and self.trial_until == math.inf:
-            self._not_loaded(generation, EXIT_BOOT, "it died")
+            why = "the process that imports the application died"
+            self._not_loaded(generation, EXIT_BOOT, why)
             return
         self.loaded.discard(generation)
         if not self.ending:

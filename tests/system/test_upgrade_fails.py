@@ -51,7 +51,12 @@ def let_go(pipe: Path) -> None:
     ("file", "text", "status", "said"),
     [
         ("site_app.py", "import no_such_module\n", 3, "template failed: .*no_such_module"),
-        ("site_app.py", "import os\nos._exit(9)\n", 6, "template failed: it died"),
+        (
+            "site_app.py",
+            "import os\nos._exit(9)\n",
+            6,
+            "template failed: the process that imports .* died",
+        ),
         ("pounce.toml", "workers = 'many'\n", 2, ""),
         ("pounce.toml", 'bind = ["192.0.2.1:80"]\n', 5, ""),
     ],
