@@ -176,6 +176,7 @@ class Worker:
 
     async def _close_door(self) -> None:
         order = self._lifecycle.order
+        self._last_answers()  # also those who are still let in
         await self._door.shut(for_good=order is not None and order.reason == "scale")
         service = self._service
         service.leaving = True
