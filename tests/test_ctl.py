@@ -203,6 +203,18 @@ def test_a_server_of_somebody_else_is_mentioned(places: Places) -> None:
         find("", 0)
 
 
+def test_a_server_named_by_its_pid_is_looked_for_where_its_user_has_it(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pounce.ctl.client.own_directory", lambda _, uid: tmp_path / f"of-{uid}")
+    one = Answering(tmp_path / f"of-{os.geteuid()}" / f"{os.getpid()}.sock")
+    try:
+        with find("", os.getpid()) as client:
+            assert client.path == one.path
+    finally:
+        one.close()
+
+
 @pytest.mark.parametrize("pid", [0, 4121])
 def test_a_directory_of_somebody_else_is_mentioned_too(places: Places, pid: int) -> None:
     places.serve("4121.sock")

@@ -12,7 +12,14 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final
 
-from pounce.control_path import AUTO, OFF, directories, remove_leftover, sockets_in
+from pounce.control_path import (
+    AUTO,
+    OFF,
+    directories,
+    own_directory,
+    remove_leftover,
+    sockets_in,
+)
 from pounce.errors import EXIT_CONFIG, PounceError
 
 EXIT_REFUSED: Final = 1
@@ -193,7 +200,11 @@ def find(
 
 
 def _by_pid(pid: int, places: list[Path]) -> Client:
-    for place in places:
+    # A user's own server, or one that root started and that has been upgraded since. Looked at only
+    # for a process of that user's: what lies there is believed no further.
+    user = _user_of(pid)
+    own = [] if user is None else [own_directory({}, user)]
+    for place in dict.fromkeys([*places, *own]):
         path = place / f"{pid}.sock"
         if os.path.exists(path):  # no where we may not look
             return Client(path)
@@ -201,6 +212,14 @@ def _by_pid(pid: int, places: list[Path]) -> Client:
         f"no server with pid {pid} found in {_named(places)}; "
         "it must be that of the master, with control_socket left at auto"
     )
+
+
+def _user_of(pid: int) -> int | None:
+    import psutil  # costs more than all else here, and is needed seldom
+
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).uids().effective)
+    return None
 
 
 def _named(places: list[Path]) -> str:
