@@ -89,6 +89,11 @@ class Worker:
     rate: float = 0.0  # connections accepted per second, between the last two heartbeats
     open_at_drain: int | None = None  # connections, when it began to drain
 
+    @property
+    def holds(self) -> bool:
+        """Has it still the listeners of its slot?"""
+        return self.open_at_drain is None
+
     def due_from(self, now: float, policy: Policy) -> float:
         """When it is overdue at the stage it has come to `now`."""
         match self.stage:

@@ -124,7 +124,8 @@ class Slots(Ledger):
             at = len(self.slots) - 1
             if not self.slots[at].closing:
                 return
-            if any(worker.slot == at and worker.accepts for worker in self.workers.values()):
+            # Also one that is paused keeps the slot in the kernel's choice, until it lets go.
+            if any(worker.slot == at and worker.holds for worker in self.workers.values()):
                 return
             if at in self.adopted:
                 self._release(at)

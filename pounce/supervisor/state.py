@@ -74,6 +74,7 @@ class Supervisor(Endings):
         self._asked: Reload | None = None
         self._reload_from = -math.inf
         self._retry_at = math.inf  # a reload, since there are slots that only another one fills
+        self._failed_reloads = 0  # since the last one that did not
         self._begun_at = -math.inf
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -219,6 +220,7 @@ class Supervisor(Endings):
         Without `why` it is said when the worker has been reaped.
         """
         given_up, self.coming = self.coming, 0
+        self._failed_reloads += 1
         self.loading_until = self.trial_until = math.inf
         if not self.serving and self._reload_asked:
             return
@@ -290,7 +292,8 @@ class Supervisor(Endings):
         for at in waiting:
             self.slots[at].not_before = math.inf
         if waiting and not self.coming and not self._reload_asked:
-            self._retry_at = min(self._retry_at, now + BACK_OFF_LIMIT_S)
+            pause = RELOAD_SPACING_S * 2.0 ** min(self._failed_reloads - 1, 10)
+            self._retry_at = min(self._retry_at, now + min(pause, BACK_OFF_LIMIT_S))
 
     def _fill(self, now: float) -> None:
         """Workers for the slots that have none: of the coming generation as the surge allows."""
@@ -347,6 +350,7 @@ class Supervisor(Endings):
         """The coming generation stays."""
         first = not self.serving
         self.serving, self.coming = self.coming, 0
+        self._failed_reloads = 0
         self.trial_until = math.inf
         for slot in self.slots:
             slot.failures, slot.not_before = 0, -math.inf

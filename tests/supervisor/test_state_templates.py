@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pounce.supervisor.crew import BACK_OFF_LIMIT_S, RELOAD_SPACING_S, Policy
+from pounce.supervisor.crew import BACK_OFF_LIMIT_S, RELOAD_SPACING_S, SETTLE_S, Policy
 from pounce.supervisor.orders import Adopt, Reload, Scale
 from pounce.supervisor.slots import MOST_SLOTS
 from pounce.supervisor.state import Supervisor
@@ -32,7 +32,7 @@ def test_a_slot_that_no_template_can_fill_is_looked_after_by_others(kernel: Fake
     kernel.crash(kernel.by_slot(0, generation=1))
     assert kernel.adopted == {0: sibling.worker}, "while the new code is imported"
     kernel.fail_to_load(3)
-    kernel.pass_time(BACK_OFF_LIMIT_S / 2)
+    kernel.pass_time(RELOAD_SPACING_S)
     assert kernel.adopted == {0: sibling.worker}, "and when that has failed"
     assert kernel.out == {0}
 
@@ -43,12 +43,12 @@ def test_a_slot_that_no_template_can_fill_is_filled_once_the_code_is_mended(
     lose_template_and_code(kernel)
     kernel.crash(kernel.by_slot(0, generation=1))
     kernel.fail_to_load(3)
-    for generation in (4, 5):
-        kernel.pass_time(BACK_OFF_LIMIT_S)
+    for generation, pause in enumerate((2.0, 4.0, 8.0, BACK_OFF_LIMIT_S), start=4):
+        kernel.pass_time(pause)
         kernel.fail_to_load(generation)
     kernel.pass_time(BACK_OFF_LIMIT_S)
     kernel.boot_all()
-    assert {worker.slot for worker in kernel.serving if worker.generation == 6} == {0, 1}
+    assert {worker.slot for worker in kernel.serving if worker.generation == 8} == {0, 1}
     assert kernel.adopted == {}
     assert kernel.out == set()
 
@@ -106,6 +106,21 @@ def test_a_slot_where_nobody_has_listened_is_adopted_by_nobody(
         done = kernel.feed(Scale(by=-1))
     assert not [action for action in done if isinstance(action, Adopt)]
     assert kernel.adopted == {}, "it would listen there, and nobody would know of it"
+
+
+def test_a_slot_closes_only_when_a_paused_worker_has_let_go_of_it_too() -> None:
+    policy = Policy(shutdown_timeout=30.0, probation=10.0)
+    one = FakeKernel(Supervisor(slots=2, policy=policy, steerable=True))
+    one.boot_all()
+    one.pass_time(RELOAD_SPACING_S)
+    one.feed(Reload())
+    one.boot_all()
+    one.feed(Scale(by=-1))
+    one.pass_time(SETTLE_S)
+    one.drain(one.by_slot(1, generation=2))
+    assert one.slots == 2, "the kernel would still give it connections"
+    one.drain(one.by_slot(1, generation=1))
+    assert one.slots == 1
 
 
 def test_a_heartbeat_costs_a_server_of_any_size_little() -> None:
