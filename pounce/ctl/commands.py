@@ -212,6 +212,7 @@ def stop(client: Client, wait: bool) -> int:
     """
     _ask(client, "stop")
     if wait:
+        click.echo("stopping; another pounce ctl stop hurries")
         client.wait_for_the_end()
     click.echo("stopped" if wait else "stopping")
     return EXIT_OK

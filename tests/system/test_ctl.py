@@ -229,7 +229,8 @@ def test_what_drains_is_shown_with_what_is_left(tmp_path: Path, notes: Notes) ->
 
 def test_stop_that_waits_ends_when_the_server_has_ended(tmp_path: Path) -> None:
     with served(tmp_path, "probe", "--workers", "2") as (server, operator):
-        assert operator.ctl("stop", "--wait") == "stopped\n"
+        said = operator.ctl("stop", "--wait")
+        assert said == "stopping; another pounce ctl stop hurries\nstopped\n"
         assert server.wait() == 0
 
 
