@@ -197,16 +197,20 @@ class _Nursery:
 
         # The middle process is only there to die: the worker's parent is then the master. Where no
         # worker comes of it, the master sees its channel end without a word.
-        with contextlib.suppress(OSError):
+        try:
             middle = os.fork()
             if middle == 0:
                 try:
                     process.fork(
                         lambda: self.run(loaded, seat), first=first, keep_exit_handlers=True
                     )
+                except OSError as error:
+                    log.error("fork failed slot=%d error=%s", order.slot, error)
                 finally:
                     os._exit(EXIT_OK)
             os.waitpid(middle, 0)
+        except OSError as error:
+            log.error("fork failed slot=%d error=%s", order.slot, error)
         for descriptor in descriptors:
             os.close(descriptor)
 

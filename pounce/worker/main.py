@@ -51,7 +51,10 @@ def load(config: Config) -> App:
 def run_loaded(config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat) -> int:
     """run() for a worker whose template has imported the application."""
     with socket.socket(fileno=os.dup(seat.control)) as control:
-        control.send(ipc.encode(ipc.Hello(os.getpid())))
+        try:
+            control.send(ipc.encode(ipc.Hello(os.getpid())))
+        except OSError:
+            return EXIT_OK  # it came too late, the master has given it up
     orphan.die_with_master(seat.control)
     return run(config, scoreboard, seat, app=app)
 

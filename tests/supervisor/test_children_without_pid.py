@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +13,11 @@ from typing import NoReturn
 import pytest
 
 from pounce import ipc
+from pounce.asgi import Receive, Scope, Send
+from pounce.config import Config
+from pounce.errors import EXIT_BOOT
+from pounce.scoreboard import Scoreboard
+from pounce.worker.main import run_loaded
 from tests.support.master import Start, good, started
 from tests.support.nursery import preload, reporting
 from tests.support.server import started as server_of
@@ -42,6 +49,33 @@ def test_a_stop_does_not_wait_for_a_template_that_does_nothing(start: Start) -> 
         os.kill(reports.hear("worker")["pid"], signal.SIGKILL)
         master.wait_for("worker died")
         assert master.stop() == 0
+
+
+@linux_only
+def test_the_log_says_why_a_template_cannot_fork(start: Start) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no room for processes")
+
+    def load() -> None:
+        os.fork = fork  # in the template, as where the user has too many processes
+
+    with reporting() as reports:
+        master = start(good, preload=preload(reports, load=load), slots=1)
+        assert master.end() == EXIT_BOOT
+    assert "fork failed slot=0" in master.find("no room for processes")[0]
+
+
+@linux_only
+def test_a_worker_that_nobody_waits_for_goes_in_silence() -> None:
+    masters, control = socket.socketpair()
+    masters.close()
+    with control:
+        seat = ipc.Seat(0, 1, 0, control.fileno(), ())
+        assert run_loaded(Config(app="none:app"), Scoreboard(1), given, seat) == 0
+
+
+async def given(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("it is not asked")
 
 
 def test_a_worker_cannot_have_the_master_signal_others(start: Start) -> None:
