@@ -124,6 +124,14 @@ class Worker:
         self.hear(now, heartbeat.next_s)
         return before is None or before.connections != heartbeat.connections
 
+    def silent_at(self, policy: Policy) -> float:
+        """When it is to be replaced for its silence; inf for never."""
+        if not policy.worker_timeout:
+            return math.inf
+        # An idle one need not speak more often than it has promised, however short the limit.
+        promised = self.heartbeat.next_s + LATE_S if self.heartbeat else 0.0
+        return self.heard_at + max(policy.worker_timeout, promised)
+
     def age_limit(self, policy: Policy) -> float:
         """When it is to be replaced for its age; inf for never."""
         if not policy.max_worker_age:

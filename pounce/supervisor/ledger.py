@@ -146,8 +146,7 @@ class Ledger(ABC):
             self._cue(worker.id, Cue.OVERDUE, now)
 
     def _watch(self, worker: Worker, now: float) -> None:
-        limit = self.policy.worker_timeout
-        if limit and now - worker.heard_at >= limit:
+        if now >= worker.silent_at(self.policy):
             silent_s = now - worker.heard_at
             self._note("error", "worker does not answer, replacing it", worker, silent_s=silent_s)
             self._cue(worker.id, Cue.SILENT, now)

@@ -147,8 +147,7 @@ class Supervisor(Endings):
             if worker.stage is Stage.SERVING:
                 if self.steerable:
                     yield worker.suspect_at
-                if self.policy.worker_timeout:
-                    yield worker.heard_at + self.policy.worker_timeout
+                yield worker.silent_at(self.policy)
         yield self.loading_until
         if self.ending:
             yield self.ending.say_at

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from pounce.supervisor.crew import BACK_OFF_LIMIT_S, RELOAD_SPACING_S, SETTLE_S, Policy
-from pounce.supervisor.orders import Adopt, Reload, Scale
+from pounce import ipc
+from pounce.supervisor.crew import (
+    BACK_OFF_LIMIT_S,
+    LATE_S,
+    RELOAD_SPACING_S,
+    SETTLE_S,
+    Policy,
+)
+from pounce.supervisor.orders import Adopt, Reload, Said, Scale
 from pounce.supervisor.slots import MOST_SLOTS
+from pounce.supervisor.stages import Stage
 from pounce.supervisor.state import Supervisor
 from tests.support.fake_kernel import FakeKernel
 
@@ -148,3 +156,15 @@ def comparisons(slots: int) -> int:
     seen = slots
     supervisor.next_deadline()
     return seen
+
+
+def test_an_idle_worker_need_not_speak_more_often_than_it_has_promised() -> None:
+    policy = Policy(shutdown_timeout=30.0, worker_timeout=1.0)
+    one = FakeKernel(Supervisor(slots=1, policy=policy))
+    one.boot_all()
+    worker = one.by_slot(0, generation=1)
+    one.feed(Said(worker.worker, ipc.Heartbeat(1.0, 0, 0, 0, 0, 0)))
+    one.pass_time(1.0 + LATE_S / 2)
+    assert one.supervisor.workers[worker.worker].stage is Stage.SERVING
+    one.pass_time(LATE_S)
+    assert one.supervisor.workers[worker.worker].stage is Stage.HUNG
