@@ -26,7 +26,6 @@ GOOD_LIFE_S: Final = 10.0
 GAP_S: Final = 0.5
 # A heartbeat this late makes a worker suspect: is there a queue that it does not serve?
 LATE_S: Final = 0.4
-BEAT_S: Final = 0.25  # between two heartbeats of a worker that has work
 PROBE_S: Final = 0.25  # how often a suspect's queue is looked at
 # A silent worker is asked what it does, then aborted for its stacks, then killed.
 ASK_S: Final = 0.5
@@ -120,7 +119,7 @@ class Worker:
         before, self.heartbeat = self.heartbeat, heartbeat
         passed = now - self.heard_at
         if before is not None and 0 < passed < math.inf:
-            self.rate = (heartbeat.accepted - before.accepted) / max(passed, BEAT_S)
+            self.rate = (heartbeat.accepted - before.accepted) / max(passed, ipc.BUSY_BEAT_S)
         self.hear(now, heartbeat.next_s)
         return before is None or before.connections != heartbeat.connections
 

@@ -303,6 +303,7 @@ class Runner:
     # Actions
 
     def _plan_of(self, generation: int) -> Plan:
+        self._plans = {at: plan for at, plan in self._plans.items() if at >= self.state.serving}
         return self._plans.setdefault(generation, self._newest)
 
     def _perform(self, action: orders.Action) -> None:

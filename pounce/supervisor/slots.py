@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from pounce.supervisor.crew import BEAT_S, PROBE_S, SETTLE_S, Policy, Slot
+from pounce.ipc import BUSY_BEAT_S
+from pounce.supervisor.crew import PROBE_S, SETTLE_S, Policy, Slot
 from pounce.supervisor.ledger import Ledger
 from pounce.supervisor.orders import AddSlot, Adopt, CloseSlot, Release, Steer
 from pounce.supervisor.stages import STAYING, Stage
@@ -171,7 +172,7 @@ class Slots(Ledger):
         for at, id in [*self.adopted.items()]:
             if chosen.get(at) != id:
                 self._release(at)
-        expected = sum(worker.rate for worker in self.workers.values()) * BEAT_S
+        expected = sum(worker.rate for worker in self.workers.values()) * BUSY_BEAT_S
         wanted = weights(len(self.slots), out, self.workers.values(), expected=expected)
         if wanted != self.weights:
             self.weights = wanted

@@ -29,7 +29,6 @@ from pounce.titles import set_title
 
 log = logging.getLogger("pounce")
 
-DESCRIPTORS_LIMIT: Final = 250  # the kernel lets 253 travel with one message (SCM_MAX_FD)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -164,7 +163,7 @@ class _Nursery:
         while True:
             try:
                 data, descriptors, _, _ = socket.recv_fds(
-                    self.channel, ipc.LINE_LIMIT, DESCRIPTORS_LIMIT
+                    self.channel, ipc.LINE_LIMIT, ipc.DESCRIPTORS_LIMIT
                 )
             except OSError:
                 return EXIT_OK

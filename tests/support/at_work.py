@@ -111,6 +111,21 @@ def run(main: Any, make_loop: MakeLoop) -> None:
         runner.run(main)
 
 
+async def polled() -> None:
+    """Until the loop has asked the kernel what is ready, and done all of it, whatever came before.
+
+    For what must not happen: by then it would have.
+    """
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        for _ in range(2):  # the first may be found ready in the middle of a round
+            theirs.send(b"!")
+            await loop.sock_recv(ours, 1)
+            await asyncio.sleep(0)
+
+
 async def until(holds: Callable[[], object]) -> None:
     """Lets the loop go on until it is true."""
     async with asyncio.timeout(HUNG):

@@ -13,7 +13,16 @@ import pytest
 from pounce.tcp import queue_depth
 from pounce.worker.acceptor import make_acceptor
 from pounce.worker.door import Door
-from tests.support.at_work import BACKLOG, LOOPS, MakeLoop, connected, listener, read, run
+from tests.support.at_work import (
+    BACKLOG,
+    LOOPS,
+    MakeLoop,
+    connected,
+    listener,
+    polled,
+    read,
+    run,
+)
 
 pytestmark = pytest.mark.parametrize("make_loop", LOOPS)
 
@@ -51,7 +60,7 @@ def test_who_comes_in_a_pause_waits_and_is_served_after_it(
                 assert await read(client(each)) == b"hello"
             await door.pause()
             waiting = [client(own), client(second)]
-            await asyncio.sleep(0.01)
+            await polled()
             assert [queue_depth(own), queue_depth(second)] == [1, 1]
             await door.open()
             for one in waiting:
@@ -69,13 +78,13 @@ def test_steps_come_in_the_order_in_which_they_were_asked_for(
             door = door_to(own)
             await asyncio.gather(door.open(), door.pause(), door.open(), door.pause())
             waiting = client(own)
-            await asyncio.sleep(0.01)
+            await polled()
             assert queue_depth(own) == 1
             await asyncio.gather(door.pause(), door.open())
             assert await read(waiting) == b"hello"
             await asyncio.gather(door.shut(), door.open())
             client(own)
-            await asyncio.sleep(0.01)
+            await polled()
             assert queue_depth(own) == 1, "who is shut is not opened again"
 
     run(main(), make_loop)
@@ -100,7 +109,7 @@ def test_the_queue_of_an_adopted_slot_is_served_until_it_is_released(
             assert await read(late) == b"hello"
             await door.shut()
             client(other)
-            await asyncio.sleep(0.01)
+            await polled()
             assert queue_depth(other) == 1, "all is shut"
 
     run(main(), make_loop)

@@ -13,9 +13,10 @@ import pytest
 
 from pounce import ipc
 from pounce.asgi import Receive, Scope, Send
+from pounce.ipc import BUSY_BEAT_S
 from pounce.tcp import queue_depth
 from pounce.worker.lifespan import Lifespan
-from pounce.worker.worker import BUSY_BEAT, IDLE_BEAT
+from pounce.worker.worker import IDLE_BEAT
 from tests.support.at_work import (
     HUNG,
     LOOPS,
@@ -24,6 +25,7 @@ from tests.support.at_work import (
     at_work,
     connected,
     listener,
+    polled,
     read,
     run,
     until,
@@ -76,7 +78,7 @@ async def nothing_is_accepted(at: socket.socket, client: Clients) -> socket.sock
     async with asyncio.timeout(HUNG):
         while True:
             one = client(at)
-            await asyncio.sleep(0.01)  # a turn of the loop or more: who accepts has done so by now
+            await polled()
             if queue_depth(at):
                 return one
             await ask(one)
@@ -218,7 +220,7 @@ async def beat_with(master: MasterEnd, **values: object) -> ipc.Heartbeat:
 def test_heartbeats_say_what_is_done_and_promise_the_next_one_sooner_while_there_is_work(
     make_loop: MakeLoop, client: Clients
 ) -> None:
-    assert (BUSY_BEAT, IDLE_BEAT) == (0.25, 1.0)
+    assert (BUSY_BEAT_S, IDLE_BEAT) == (0.25, 1.0)
 
     async def main() -> None:
         gate, app = gated()
@@ -232,7 +234,7 @@ def test_heartbeats_say_what_is_done_and_promise_the_next_one_sooner_while_there
                 one, other = client(own), client(own)
                 one.send(GET)
                 busy = await beat_with(master, in_flight=1, accepted=2)
-                assert busy.next_s == BUSY_BEAT
+                assert busy.next_s == BUSY_BEAT_S
                 assert (busy.connections, busy.requests) == (2, 0)
                 gate.set()
                 await answer(one)
@@ -262,7 +264,7 @@ def test_the_first_client_after_a_pause_brings_the_heartbeat_forward(
             async with at_work(service, lifespan, listeners=[own]) as master:
                 await beat_with(master, next_s=10 * HUNG)
                 client(own)
-                await beat_with(master, next_s=BUSY_BEAT)
+                await beat_with(master, next_s=BUSY_BEAT_S)
                 client.leave()
                 master.say(ipc.Drain("exit", 20.0))
                 await master.hear(ipc.Drained)
