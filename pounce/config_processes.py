@@ -99,7 +99,7 @@ class ProcessSettings:
         group=WORKERS,
         least=0,
         zero="no limit",
-        help="Requests (and messages of WebSockets) after which a worker is replaced.",
+        help="Requests after which a worker is replaced.",
     )
     max_worker_age: float = setting(
         0.0,
