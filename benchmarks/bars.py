@@ -115,6 +115,33 @@ BARS: Final = (
     ),
 )
 
+# Of crews of four workers; see benchmarks/processes.
+PROCESS_BARS: Final = (
+    Bar(
+        "processes_pss",
+        "four workers and all other processes: PSS / gunicorn's",
+        "pss_mib",
+        "<=",
+        0.60,
+        against="gunicorn",
+    ),
+    Bar(
+        "processes_reload",
+        "SIGHUP until all workers are new: time / gunicorn's",
+        "reload_s",
+        "<=",
+        0.50,
+        against="gunicorn",
+    ),
+    Bar(
+        "processes_replace",
+        "killed worker until its successor answers, ms",
+        "replace_ms",
+        "<=",
+        50.0,
+    ),
+)
+
 
 def judge(bar: Bar, measured: Sequence[Sample]) -> Verdict:
     if bar.against:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from benchmarks import samples
-from benchmarks.bars import BARS, Verdict, judge
+from benchmarks.bars import BARS, Bar, Verdict, judge
 from benchmarks.cases import CASES, Case
 from benchmarks.plot import Panel, Row
 from benchmarks.samples import Failure, Sample
@@ -67,10 +67,10 @@ COLUMNS: Final = (
 )
 
 
-def to_json(run: Run) -> str:
+def to_json(run: Run, bars: Sequence[Bar] = BARS) -> str:
     verdicts = [
         {"bar": asdict(verdict.bar), "figure": verdict.figure, "passed": verdict.passed}
-        for verdict in verdicts_of(run)
+        for verdict in verdicts_of(run, bars)
     ]
     return json.dumps({**asdict(run), "bars": verdicts}, indent=1, ensure_ascii=False) + "\n"
 
@@ -84,8 +84,8 @@ def from_json(text: str) -> Run:
     return Run(**told)
 
 
-def verdicts_of(run: Run) -> list[Verdict]:
-    return [judge(bar, run.samples) for bar in BARS]
+def verdicts_of(run: Run, bars: Sequence[Bar] = BARS) -> list[Verdict]:
+    return [judge(bar, run.samples) for bar in bars]
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -177,15 +177,22 @@ def notes(run: Run) -> list[str]:
     return found
 
 
-def markdown(run: Run, *, plot: str) -> str:
-    """The whole report, from the second heading level down."""
+def origin(run: Run) -> list[str]:
+    """When, where and with what it was measured."""
     named = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     machine = ", ".join(f"{name}: {value}" for name, value in run.machine.items())
     settings = ", ".join(f"{name} {value:g}" for name, value in run.settings.items())
-    parts = [
+    return [
         f"Measured on {run.day} with `{run.command}` ({settings}).\n",
         f"Machine: {machine}.\n",
         f"Versions: {named}.\n",
+    ]
+
+
+def markdown(run: Run, *, plot: str) -> str:
+    """The whole report, from the second heading level down."""
+    parts = [
+        *origin(run),
         *(f"Note: {note}\n" for note in notes(run)),
         "## Bars\n",
         bars_table(verdicts_of(run)),
@@ -200,9 +207,9 @@ def markdown(run: Run, *, plot: str) -> str:
     return "\n".join(parts)
 
 
-def published(page: str, report: str) -> str:
-    """The documentation page with its measured part replaced."""
-    start, end = "<!-- measured -->\n", "<!-- end of measured -->\n"
+def published(page: str, report: str, *, mark: str = "measured") -> str:
+    """The documentation page with the part between its marks replaced."""
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
     head, found, rest = page.partition(start)
     _, found_end, tail = rest.partition(end)
     if not (found and found_end):

@@ -122,6 +122,13 @@ def _is_machinery(filename: str) -> bool:
 def _put_first(app_dir: str) -> None:
     directory = os.path.abspath(app_dir)
     if not os.path.isdir(directory):
+        try:
+            os.stat(directory)
+        except PermissionError:
+            why = f"cannot be reached by user {os.geteuid()}"
+            raise LoadError(f"app_dir {app_dir!r} {why}") from None
+        except OSError:
+            pass
         raise LoadError(f"app_dir {app_dir!r} is not a directory")
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
@@ -161,11 +168,25 @@ def _import_failed(name: str, error: Exception, app_dir: str) -> LoadError:
         names = sys.stdlib_module_names & set(re.findall(r"\w+", str(error)))
         if hiding := sorted(names & set(_modules([directory]))):
             hint = f"; {hiding[0]} in {directory} hides Python's own module of that name"
+        elif isinstance(error, ModuleNotFoundError) and (closed := _closed_directory()):
+            hint = closed
         elif isinstance(error, ModuleNotFoundError) and "." not in (error.name or "."):
             hint = f"; is it installed in {sys.prefix}?"
     return LoadError(
         f"module {name} fails to import: {what}{hint}", traceback=application_traceback(error)
     )
+
+
+def _closed_directory() -> str:
+    """A hint where modules may be that we cannot see, as after --user; "" for none."""
+    for directory in sys.path:
+        try:
+            os.listdir(directory or ".")
+        except PermissionError:
+            return f"; user {os.geteuid()} may not read {directory}, where modules are looked for"
+        except OSError:  # a zip file, or not there
+            continue
+    return ""
 
 
 def _no_module(target: str, name: str, missing: str, app_dir: str) -> str:
@@ -182,7 +203,8 @@ def _no_module(target: str, name: str, missing: str, app_dir: str) -> str:
         near = did_you_mean(last, _modules(list(package.__path__)), form=f"{parent}.{{}}{rest}")
         return f"cannot load {target!r}: package {parent} has no module {last}{near}"
     directory = os.path.abspath(app_dir)
-    near = _another_folder(name, directory, rest) or did_you_mean(
+    near = _closed_directory() or _another_folder(name, directory, rest)
+    near = near or did_you_mean(
         last, _modules([directory]), form="{}" + name[len(missing) :] + rest
     )
     return (

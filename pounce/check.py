@@ -33,7 +33,7 @@ from pounce.errors import (
     PounceError,
 )
 from pounce.listeners import open_listeners
-from pounce.privileges import identity_of
+from pounce.privileges import Identity, identity_of
 from pounce.serve import addresses_of, banner, need_access_log, need_extras
 from pounce.sources import Resolved
 from pounce.supervisor import process
@@ -62,7 +62,7 @@ def check(resolved: Resolved) -> int:
     )
     need_extras(config, resolved.origins)
     need_access_log(config, resolved.origins)
-    identity_of(config.user, config.group, config.umask, origins=resolved.origins)
+    identity = identity_of(config.user, config.group, config.umask, origins=resolved.origins)
     addresses = list(addresses_of(config, resolved.origins))
     names = list(config.addresses)
     note = ""
@@ -87,19 +87,19 @@ def check(resolved: Resolved) -> int:
             click.echo(f"setting {name} = {value} (from {resolved.origins[name]})")
     if note:
         click.echo(f"note: {note}")
-    try_out(config)
+    try_out(config, identity)
     click.echo(f"ok: {config.app} can be imported and started")
     return EXIT_OK
 
 
-def try_out(config: Config) -> None:
-    """Import the application, start it and stop it, in a child process.
+def try_out(config: Config, identity: Identity) -> None:
+    """Import the application, start it and stop it, in a child process of that user.
 
     Raises:
         PounceError: what the child met, or that it hung or died.
     """
     ours, theirs = os.pipe()
-    pid = process.fork(lambda: _child(config, theirs), first=lambda: os.close(ours))
+    pid = process.fork(lambda: _child(config, identity, theirs), first=lambda: os.close(ours))
     os.close(theirs)
     child = _Child(pid, ours)
     try:
@@ -182,11 +182,12 @@ class _Child:
         return self.ended
 
 
-def _child(config: Config, pipe: int) -> int:
+def _child(config: Config, identity: Identity, pipe: int) -> int:
     def say(stage: str, **more: object) -> None:
         os.write(pipe, json.dumps({"stage": stage, **more}).encode() + b"\n")
 
     try:
+        identity.become()
         app = load_app(config.app, factory=config.factory, app_dir=config.app_dir)
         say(IMPORTED)
         with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:

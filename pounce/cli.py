@@ -205,6 +205,7 @@ serve_command = SettingsCommand(
     \b
     pounce main:app --workers 4   serve what main.py calls app, from four workers
     pounce check [APP]            say what would run, and whether it would start
+    pounce ctl                    show what runs; reload, scale, stop, upgrade it
     """,
     epilog=EPILOG,
 )

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pounce.addresses import WANT
-from pounce.config_processes import BINDING, PROCESSES, WORKERS, ProcessSettings
+from pounce.config_processes import PROCESSES, WORKERS, ProcessSettings
 from pounce.settings import Form, Setting, declared, setting
 
 APPLICATION: Final = "Application"
+BINDING: Final = "Binding"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 PROXIES: Final = "Proxies"
@@ -157,6 +158,13 @@ class Config(ProcessSettings):
         least=1,
         most=65535,
         help="Connections that the kernel may hold for each listener until they are accepted.",
+    )
+    listen_mode: str = setting(
+        "slots",
+        group=BINDING,
+        choices=("slots", "shared"),
+        help="A queue of new connections for each worker, or one for all, which suits applications "
+        "that block their event loop.",
     )
 
     max_connections: int = setting(

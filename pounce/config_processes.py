@@ -10,7 +10,6 @@ from pounce.settings import Form, setting
 
 WORKERS: Final = "Workers"
 PROCESSES: Final = "Processes"
-BINDING: Final = "Binding"
 
 UMASK: Final = Form(
     lambda text: bool(re.fullmatch(r"|0?[0-7]{3}", text, re.ASCII)),
@@ -49,13 +48,6 @@ class ProcessSettings:
         choices=("auto", "on", "off"),
         help="Import the application once and fork the workers from there; auto lets each worker "
         "import it where the import leaves threads or sockets behind.",
-    )
-    listen_mode: str = setting(
-        "slots",
-        group=BINDING,
-        choices=("slots", "shared"),
-        help="A queue of new connections for each worker, or one for all, which suits applications "
-        "that block their event loop.",
     )
     start_timeout: float = setting(
         60.0,
@@ -107,7 +99,7 @@ class ProcessSettings:
         group=WORKERS,
         least=0,
         zero="no limit",
-        help="Requests (and messages of WebSockets) after which a worker is replaced.",
+        help="Requests after which a worker is replaced.",
     )
     max_worker_age: float = setting(
         0.0,

@@ -42,9 +42,12 @@ def own_directory(environ: Mapping[str, str], uid: int) -> Path:
 
 def directories(environ: Mapping[str, str], uid: int) -> list[Path]:
     """Where servers may be that this user can speak to, their own directory first."""
+    own = own_directory(environ, uid)
+    if "RUNTIME_DIRECTORY" in environ:  # inside a service, such as in its ExecReload=
+        return [own]
     session = environ.get("XDG_RUNTIME_DIR")
     found = [
-        own_directory(environ, uid),
+        own,
         SYSTEM,
         *([Path(session) / "pounce"] if session else []),
         Path(f"/tmp/pounce-{uid}"),  # noqa: S108

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Final
 
-CGROUP: Final = Path("/proc/self/cgroup")
-CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+from pounce.cgroup import CGROUP, ROOT, lines_of
 
 
 def usable_cores() -> int:
@@ -20,13 +18,13 @@ def usable_cores() -> int:
     return max(1, math.ceil(min(quota(), cores)))
 
 
-def quota(cgroup: Path = CGROUP, root: Path = CGROUP_ROOT) -> float:
+def quota(cgroup: Path = CGROUP, root: Path = ROOT) -> float:
     """The cores that cgroups grant, inf for all: the least of our own group and those above it.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max); cgroup-v1 (cpu.cfs_quota_us).
     """
     least = math.inf
-    for line in _lines(cgroup):
+    for line in lines_of(cgroup):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             top, read = root, _from_v2
@@ -42,7 +40,7 @@ def quota(cgroup: Path = CGROUP, root: Path = CGROUP_ROOT) -> float:
 
 
 def _from_v2(group: Path) -> float:
-    for line in _lines(group / "cpu.max"):
+    for line in lines_of(group / "cpu.max"):
         granted, _, period = line.partition(" ")
         if granted.isdigit() and period.isdigit() and int(period):
             return int(granted) / int(period)
@@ -50,15 +48,8 @@ def _from_v2(group: Path) -> float:
 
 
 def _from_v1(group: Path) -> float:
-    granted = "".join(_lines(group / "cpu.cfs_quota_us"))
-    period = "".join(_lines(group / "cpu.cfs_period_us"))
+    granted = "".join(lines_of(group / "cpu.cfs_quota_us"))
+    period = "".join(lines_of(group / "cpu.cfs_period_us"))
     if granted.isdigit() and period.isdigit() and int(period):
         return int(granted) / int(period)
     return math.inf
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []

@@ -15,9 +15,6 @@ EXIT_LOAD: Final = 3
 EXIT_LIFESPAN: Final = 4
 EXIT_BIND: Final = 5
 EXIT_BOOT: Final = 6
-# Of pounce ctl alone: the server said no, or there is none.
-EXIT_REFUSED: Final = 1
-EXIT_NO_SERVER: Final = 7
 
 
 class PounceError(Exception):

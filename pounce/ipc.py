@@ -12,6 +12,11 @@ from typing import Any, Final
 
 # PIPE_BUF on Linux: up to here a write is all or nothing (pipe(7)).
 LINE_LIMIT: Final = 4096  # bytes
+# Descriptors that come with one message; the kernel takes 253 (SCM_MAX_FD).
+DESCRIPTORS_LIMIT: Final = 250
+# Seconds between two heartbeats of a worker that has work.
+BUSY_BEAT_S: Final = 0.25
+INT_LIMIT: Final = 1 << 128  # far from what is counted; far larger ones cannot become a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +251,7 @@ def decode(line: bytes) -> Message:
 
 def _checked(name: str, value: object, kind: str) -> object:
     match kind:
-        case "int" if type(value) is int:
+        case "int" if type(value) is int and abs(value) <= INT_LIMIT:
             return value
         case "float" if type(value) in (int, float):
             return float(value)  # type: ignore[arg-type]  # int or float by the guard above

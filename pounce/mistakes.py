@@ -137,8 +137,14 @@ def renamed(name: str, form: Callable[[str], str] = str) -> str:
     there = RENAMED.get("--" + name.replace("_", "-"), "")
     if not there.startswith("--") or there == "--version":
         return ""
-    own = re.sub(r"--([a-z-]+)", lambda flag: form(flag[1].replace("-", "_")), there)
-    return f"; here it is {own}"
+
+    def own(flag: re.Match[str]) -> str:
+        # A flag that turns something off exists on the command line alone.
+        on, off = SWITCHES.get(flag[0], ("", ""))
+        key = form((on or flag[0])[2:].replace("-", "_"))
+        return f"{key} false" if flag[0] == off else key
+
+    return f"; here it is {re.sub('--[a-z-]+', own, there)}"
 
 
 def value_of_a_switch(flag: str, value: str = "") -> str:

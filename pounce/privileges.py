@@ -32,6 +32,7 @@ class Identity:
         uid, gid: as numbers; those we have where nothing else is asked for.
         name, home: what the user database says of the user; "" where it does not know the number.
         umask: -1 leaves it.
+        asked: a user was named, if only our own.
     """
 
     uid: int
@@ -39,6 +40,7 @@ class Identity:
     name: str
     home: str
     umask: int
+    asked: bool
 
     @property
     def is_other(self) -> bool:
@@ -89,8 +91,9 @@ class Identity:
                     f"{self} was taken on, but root's rights can be taken back (securebits?); "
                     "not going on with them"
                 )
+            log.info("going on as %s", self)
+        if self.asked:  # also after an upgrade, with the environment of root's start
             self._move_in()
-            log.info("serving as %s", self)
         if self.umask >= 0:
             os.umask(self.umask)
 
@@ -149,6 +152,7 @@ def identity_of(
         name=entry.pw_name if entry else "",
         home=entry.pw_dir if entry else "",
         umask=int(umask, 8) if umask else -1,
+        asked=bool(user),
     )
     if identity.is_other and os.geteuid() != ROOT:
         name, value = ("user", user) if uid != os.geteuid() else ("group", group or str(gid))

@@ -64,5 +64,5 @@ def read_again(
     for warning in warnings:
         log.warning("%s", warning)
     if changed:
-        log.warning("only a restart can change, so it stays: %s", ", ".join(changed))
+        log.warning("only a restart or an upgrade can change, so it stays: %s", ", ".join(changed))
     return replace(config, **kept)

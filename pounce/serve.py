@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pounce.app
-from pounce import __version__
+from pounce import __version__, entries
 from pounce import log as logs
 from pounce.addresses import Address, parse_address
 from pounce.asgi import App
@@ -42,8 +42,6 @@ from pounce.supervisor.runner import Runner
 from pounce.supervisor.templates import Preload
 from pounce.supervisor.upgrade import Command
 from pounce.titles import set_title
-from pounce.worker.main import load, run_loaded
-from pounce.worker.main import run as run_worker
 
 log = logging.getLogger(logs.LOGGER)
 
@@ -157,12 +155,12 @@ def serve(
 def plan_of(config: Config, scoreboard: Scoreboard) -> Plan:
     """What the settings say of a generation."""
     preload = Preload(
-        load=functools.partial(load, config),
-        run=functools.partial(run_loaded, config, scoreboard),
+        load=functools.partial(entries.load, config),
+        run=functools.partial(entries.run_loaded, config, scoreboard),
         always=config.preload == "on",
     )
     return Plan(
-        entry=functools.partial(run_worker, config, scoreboard),
+        entry=functools.partial(entries.run, config, scoreboard),
         preload=preload if config.preload != "off" else None,
         policy=Policy(
             start_timeout=config.start_timeout,

@@ -16,6 +16,7 @@ from pounce.errors import BindError
 HAS_REUSEPORT: Final = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 # A port that the kernel chose on 0.0.0.0 may be taken on [::]; choosing again helps.
 PORT_0_TRIES: Final = 20
+ADVICE: Final = "stop it, or choose another port"
 
 
 def bind_tcp(address: TcpAddress, count: int, *, ours: Sequence[str]) -> list[list[socket.socket]]:
@@ -185,7 +186,7 @@ def _tcp_reason(address: TcpAddress, error: OSError, ours: Sequence[str]) -> str
         case errno.EADDRINUSE if any(name.endswith(f":{address.port}") for name in ours):
             return "we have it already (is the address given twice?)"
         case errno.EADDRINUSE:
-            return f"{_holder_of(address.port)}; stop it, or choose another port"
+            return _holder_of(address.port)
         case errno.EACCES | errno.EPERM:
             return (
                 "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose one from 1024 on, "
@@ -199,7 +200,10 @@ def _tcp_reason(address: TcpAddress, error: OSError, ours: Sequence[str]) -> str
 
 
 def _holder_of(port: int) -> str:
-    """Who has the port, as far as we may see it: the one to stop, not one of its workers."""
+    """Who has the port, as far as we may see it, and what to do about it.
+
+    The one to stop, not one of its workers; those of a master that was killed end by themselves.
+    """
     import psutil  # here: megabytes that no process needs while all is well
 
     def listens(process: psutil.Process) -> bool:
@@ -213,8 +217,13 @@ def _holder_of(port: int) -> str:
                 with contextlib.suppress(psutil.Error):
                     while (parent := holder.parent()) is not None and listens(parent):
                         holder = parent
-                return f"{holder.name()} (pid {holder.pid}) has it"
-    return "another process has it"
+                who = f"{holder.name()} (pid {holder.pid}) has it"
+                if holder.name() in ("pounce-worker", "pounce-template"):
+                    return (
+                        f"{who}; its master is gone, so it ends within 2 seconds: start again then"
+                    )
+                return f"{who}; {ADVICE}"
+    return f"another process has it; {ADVICE}"
 
 
 def shown(bound: tuple[str, int]) -> str:

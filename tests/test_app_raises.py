@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -85,6 +87,32 @@ def test_a_module_that_hides_one_of_pythons_own_is_named(here: Path) -> None:
         "module hidden fails to import: AttributeError: module 'tabnanny' has no attribute "
         f"'check'; tabnanny in {here} hides Python's own module of that name"
     )
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that we may not read, whoever we are; its path is open to all."""
+    user = os.geteuid()
+    with TemporaryDirectory() as name, modules_in(Path(name)):
+        os.chmod(name, 0)
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(user)
+            os.chmod(name, 0o700)
+
+
+def test_a_directory_of_modules_that_this_user_may_not_read_is_named(closed: Path) -> None:
+    reader = os.geteuid()
+    error = refusal("shop:app", closed)
+    assert f"; user {reader} may not read {closed}, where modules are" in str(error)
+
+
+def test_an_app_dir_that_this_user_cannot_reach_is_no_missing_one(closed: Path) -> None:
+    error = refusal("shop:app", closed / "below")
+    assert str(error) == f"app_dir '{closed}/below' cannot be reached by user {os.geteuid()}"
 
 
 def test_the_cause_of_an_error_is_shown_too_and_trimmed_alike(here: Path) -> None:

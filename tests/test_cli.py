@@ -30,7 +30,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Resolved]:
     calls: list[Resolved] = []
 
     def serve(
-        config: Config, *, origins: dict[str, str], warnings: list[str], sources: object
+        config: Config, *, origins: dict[str, str], warnings: list[str], **rest: object
     ) -> int:
         calls.append(Resolved(config, origins))
         for warning in warnings:
@@ -120,7 +120,7 @@ def test_the_settings_page_is_up_to_date() -> None:
         (["--no-workers"], "there is no option --no-workers; did you mean --workers?"),
         (["--workers"], "--workers requires an argument"),
         (
-            ["main:app", "--workers", "0"],
+            ["main:app", "--workers=-1"],
             "workers is '-1' (from --workers); it must be a whole number from 0 to 512, or auto",
         ),
         (

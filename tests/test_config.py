@@ -273,8 +273,8 @@ def test_an_unknown_variable_is_a_warning_that_says_what_may_be_meant() -> None:
     assert warnings == [
         "POUNCE_WORKER is not a setting and is ignored; did you mean POUNCE_WORKERS?",
         "POUNCE_KEEPALIVE is not a setting and is ignored; here it is POUNCE_KEEP_ALIVE_TIMEOUT",
-        "POUNCE_TIMEOUT is not a setting and is ignored; here it is POUNCE_START_TIMEOUT for a "
-        "worker's start, POUNCE_SHUTDOWN_TIMEOUT for its end",
+        "POUNCE_TIMEOUT is not a setting and is ignored; here it is POUNCE_WORKER_TIMEOUT for one "
+        "that hangs, POUNCE_START_TIMEOUT, POUNCE_SHUTDOWN_TIMEOUT",
         "POUNCE_ZZZ is not a setting and is ignored",
     ]
 

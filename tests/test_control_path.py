@@ -96,6 +96,11 @@ def test_servers_are_looked_for_wherever_auto_may_have_put_them() -> None:
     assert directories({}, 0) == [Path("/run/pounce"), Path("/tmp/pounce-0")]
 
 
+def test_inside_a_service_only_that_service_is_meant() -> None:
+    environ = {"XDG_RUNTIME_DIR": "/run/user/7", "RUNTIME_DIRECTORY": "/run/shop"}
+    assert directories(environ, 7) == [Path("/run/shop")]
+
+
 # What is made
 
 

@@ -16,10 +16,17 @@ from typing import Any
 import pytest
 
 from pounce import cli
-from pounce.ctl.client import Client, NoServerError, SeveralError, find
-from pounce.errors import EXIT_CONFIG, EXIT_NO_SERVER, EXIT_OK, EXIT_REFUSED
+from pounce.ctl.client import (
+    EXIT_NO_SERVER,
+    EXIT_REFUSED,
+    Client,
+    NoServerError,
+    SeveralError,
+    find,
+)
+from pounce.errors import EXIT_CONFIG, EXIT_OK
 from tests.support.command import move_to, refusal
-from tests.test_ctl_screen import TWO
+from tests.support.status import TWO
 
 NO_PROCESS = 2**22 + 1  # above the kernel's own limit, PID_MAX_LIMIT
 
@@ -196,6 +203,33 @@ def test_a_server_of_somebody_else_is_mentioned(places: Places) -> None:
         find("", 0)
 
 
+def test_a_server_named_by_its_pid_is_looked_for_where_its_user_has_it(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pounce.ctl.client.own_directory", lambda _, uid: tmp_path / f"of-{uid}")
+    one = Answering(tmp_path / f"of-{os.geteuid()}" / f"{os.getpid()}.sock")
+    try:
+        with find("", os.getpid()) as client:
+            assert client.path == one.path
+    finally:
+        one.close()
+
+
+@pytest.mark.parametrize("pid", [0, 4121])
+def test_a_directory_of_somebody_else_is_mentioned_too(places: Places, pid: int) -> None:
+    places.serve("4121.sock")
+    places.directory.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(NoServerError, match=rf"{places.directory} \(not permitted\)"):
+            find("", pid)
+    finally:
+        os.seteuid(user)
+        places.directory.chmod(0o700)
+
+
 def test_two_servers_of_one_application_are_told_apart_by_pid(places: Places) -> None:
     places.serve("1.sock")
     places.serve("2.sock")
@@ -215,7 +249,12 @@ def test_two_servers_of_one_application_are_told_apart_by_pid(places: Places) ->
         (["scale", "4"], {"do": "scale", "workers": 4}, {"workers": 4}, "scaling to 4 workers"),
         (["scale", "1"], {"do": "scale", "workers": 1}, {"workers": 1}, "scaling to 1 worker"),
         (["stop"], {"do": "stop"}, {}, "stopping"),
-        (["upgrade"], {"do": "upgrade"}, {}, "a new master is being started"),
+        (
+            ["upgrade"],
+            {"do": "upgrade"},
+            {},
+            "a new master is being started; the log says whether it takes over",
+        ),
     ],
 )
 def test_a_command_is_one_request(

@@ -3,64 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from pounce.ctl import words
-from pounce.ctl.sample import HISTORY, MEMORY_EVERY_S, Sample, Sampler, Usage
+from pounce.ctl.sample import HISTORY, Sample, Sampler, Usage
 from pounce.ctl.screen import STAGE_STYLES, STATE_STYLES, screen
 from pounce.supervisor.crew import Policy
 from pounce.supervisor.stages import Stage
 from pounce.supervisor.state import Supervisor
 from pounce.supervisor.status import About, status_of
-
-MIB = 1 << 20
-
-
-def worker(slot: int, pid: int, **more: Any) -> dict[str, Any]:
-    return {
-        "slot": slot,
-        "generation": 4,
-        "pid": pid,
-        "stage": "serving",
-        "serving_s": 7320.0,
-        "silent_s": 0.3,
-        "accepts": True,
-        "requests": 123456,
-        "connections": 10,
-        "accepted": 100,
-        "in_flight": 2,
-        "memory": 60 * MIB,
-        "leaving": False,
-        "left_s": None,
-        "open_at_drain": None,
-        **more,
-    }
-
-
-def status(*workers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "version": "1.2.3",
-        "app": "shop.web:app",
-        "pid": 4121,
-        "addresses": ["127.0.0.1:8000", "unix:/run/shop.sock"],
-        "started_at": 1e9,
-        "uptime_s": 8000.0,
-        "last_reload": None,
-        "state": "serving",
-        "generation": 4,
-        "coming": 0,
-        "slots": 2,
-        "slots_out": [],
-        "probation_s": None,
-        "templates": [],
-        "workers": list(workers),
-        **more,
-    }
+from tests.support.pages import ROOT
+from tests.support.status import MIB, TWO, USAGE, status, worker
 
 
 def shown(
@@ -83,14 +38,6 @@ def row(text: str, start: str) -> list[str]:
         if line.split()[: len(start.split())] == start.split()
     ]
     return line
-
-
-TWO = status(worker(0, 4140), worker(1, 4141, requests=9_000_000, in_flight=0))
-USAGE = {
-    4121: Usage(0.4, 9 * MIB, 8 * MIB, 21 * MIB),
-    4140: Usage(31.0, 40 * MIB, 30 * MIB, 60 * MIB),
-    4141: Usage(97.0, 41 * MIB, 30 * MIB, 61 * MIB),
-}
 
 
 def test_the_head_says_who_serves_what_where_and_for_how_long() -> None:
@@ -192,7 +139,7 @@ def test_a_reload_shows_how_many_are_ready() -> None:
 
 def test_a_probation_shows_what_is_left_of_it() -> None:
     text = shown(status(*TWO["workers"], state="probation", coming=5, probation_s=2.1))
-    assert "generation 5 on probation 2.1s to go; the old workers wait" in text
+    assert "generation 5 is on probation for 2.1s; the old workers wait" in text
 
 
 def test_what_drains_stands_apart_with_its_progress() -> None:
@@ -273,121 +220,44 @@ def test_a_server_that_has_not_begun_can_be_shown() -> None:
     assert "starting" in shown(Sampler(here=False).look(whole, 0.0))
 
 
-# Numbers
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (0.0, "0.0s"),
-        (9.94, "9.9s"),
-        (9.99, "10.0s"),
-        (59.9, "59s"),
-        (185, "3m05s"),
-        (8000, "2h13m"),
-        (273_600, "3d04h"),
-    ],
-)
-def test_spans_are_short(seconds: float | None, text: str) -> None:
-    assert words.span(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0"), (9_999_999, "9,999,999"), (12_345_678, "12.3M"), (98_765_432_100, "98.8G")],
-)
-def test_counts_are_short(number: int, text: str) -> None:
-    assert words.count(number) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(None, "-"), (0.0, "0"), (0.25, "0.2"), (523.4, "523"), (12345.0, "12,345")],
-)
-def test_rates_are_short(number: float | None, text: str) -> None:
-    assert words.rate(number) == text
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(None, "-"), (45 * MIB, "45.0M"), (450 * MIB, "450M"), (1536 * MIB, "1.50G")],
-)
-def test_sizes_are_short(size: int | None, text: str) -> None:
-    assert words.memory(size) == text
-
-
-def test_a_curve_has_its_highest_value_at_the_top() -> None:
-    assert words.curve([0, 1, 7]) == "▁▂█"
-    assert words.curve([0, 0]) == "▁▁"
-    assert words.curve([]) == ""
-    assert words.curve([0, 7], plain=True) == "_#"
-
-
-# Samples
-
-
-def test_a_rate_goes_by_heartbeats_not_by_looks() -> None:
-    sampler = Sampler(here=False)
-
-    def look(now: float, silent_s: float | None, requests: int) -> dict[int, float]:
-        one = worker(0, 4140, silent_s=silent_s, requests=requests)
-        return sampler.look(status(one), now).rates
-
-    assert look(100.0, None, 0) == {}
-    assert look(100.5, 0.5, 1000) == {}
-    assert look(100.9, 0.9, 1000) == {}, "the same heartbeat"
-    assert look(101.5, 0.5, 1300) == {4140: 300.0}
-    assert look(101.9, 0.9, 1300) == {4140: 300.0}, "nothing new is no stop"
-    assert look(103.0, 0.5, 1300) == {4140: 0.0}
-
-
-def test_the_history_is_that_of_all_workers() -> None:
-    sampler = Sampler(here=False)
-    for now, requests in ((1.0, 0), (2.0, 50)):
-        both = (worker(slot, 4140 + slot, silent_s=0.0, requests=requests) for slot in (0, 1))
-        sample = sampler.look(status(*both), now)
-    assert sample.history == (0.0, 100.0)
-
-
-def test_processes_are_read_only_where_their_numbers_are_ours() -> None:
-    ours = status(pid=os.getpid())
-    assert Sampler(here=False).look(ours).usage == {}
-    sampler = Sampler(here=True)
-    assert sampler.look(ours).of(os.getpid()).cpu_percent is None
-    usage = sampler.look(ours).of(os.getpid())
-    assert usage.cpu_percent is not None
-    assert usage.rss
-    assert usage.uss
-    assert usage.rss > usage.uss > 0
-
-
-def test_memory_is_added_up_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[int] = []
-
-    def count(process: Any) -> Usage:
-        counted.append(process.pid)
-        return Usage(pss=1)
-
-    monkeypatch.setattr("pounce.ctl.sample._memory_of", count)
-    sampler = Sampler(here=True)
-    ours = status(pid=os.getpid())
-    for now in (100.0, 101.0, 100.0 + MEMORY_EVERY_S):
-        assert sampler.look(ours, now).of(os.getpid()).pss == 1
-    assert len(counted) == 2
-
-
-def test_a_process_that_is_gone_is_unknown() -> None:
-    gone = status(worker(0, 2**22 + 1), pid=os.getpid())
-    assert Sampler(here=True).look(gone).of(2**22 + 1) == Usage()
-
-
-def test_as_json_each_process_has_its_usage_beside_what_the_server_says() -> None:
-    whole = Sample({**TWO, "templates": [{"generation": 4, "pid": 4120}]}, USAGE).as_json()
-    assert "ok" not in whole
-    assert (whole["pid"], whole["cpu_percent"], whole["pss"]) == (4121, 0.4, 9 * MIB)
-    assert whole["workers"][0]["requests"] == 123456
-    assert whole["workers"][0]["uss"] == 30 * MIB
-    assert whole["templates"] == [
-        {"generation": 4, "pid": 4120, "cpu_percent": None, "pss": None, "uss": None, "rss": None}
-    ]
+def test_the_page_shows_a_screen_as_it_is() -> None:
+    old = (
+        (3_021_873, 0, 4, 38.5),
+        (3_020_114, 0, 3, 38.2),
+        (3_019_950, 1, 5, 38.9),
+        (3_022_307, 0, 2, 38.4),
+    )
+    new = ((471, 2, 11, 31.2), (482, 3, 12, 31.0), (470, 1, 10, 31.1), (470, 2, 11, 31.3))
+    workers, usage, rates = [], {4121: Usage(0.4, 9 * MIB)}, {}
+    for generation, first, crew in ((4, 4140, old), (5, 4150, new)):
+        for slot, (requests, busy, connections, size) in enumerate(crew):
+            pid, comes = first + slot, generation == 5
+            workers.append(
+                worker(
+                    slot,
+                    pid,
+                    generation=generation,
+                    stage="serving" if comes else "paused",
+                    serving_s=0.9 if comes else 6720.0,
+                    requests=requests,
+                    in_flight=busy,
+                    connections=connections,
+                )
+            )
+            rates[pid] = requests / 0.9 if comes else 0.0
+            usage[pid] = Usage(float(rates[pid] * 0.06 + busy % 2), int(size * MIB))
+    workers.sort(key=lambda one: (one["slot"], one["generation"]))
+    left = {"leaving": True, "left_s": 11.0, "open_at_drain": 8, "connections": 2}
+    shown_status = status(
+        *workers,
+        worker(2, 4098, generation=3, stage="draining", **left),
+        version="0.1.0",
+        state="probation",
+        coming=5,
+        slots=4,
+        probation_s=2.1,
+        last_reload={"generation": 4, "ok": True, "why": "", "ago_s": 6720.0},
+    )
+    history = (*(float(900 + at * 40 + at % 3 * 150) for at in range(24)), sum(rates.values()))
+    text = shown(Sample(shown_status, usage, rates, history))
+    assert text in (ROOT / "docs/ctl.md").read_text("utf-8"), text

@@ -15,6 +15,7 @@ import pytest
 from pounce.config import SETTINGS
 from pounce.log import JsonFormatter
 from pounce.supervisor.stages import Stage
+from tests.chaos.__main__ import SCENARIOS, chosen
 from tests.support.pages import ROOT, blocks_of, table, value_of
 from tests.support.served import serving
 from tests.support.wire import READERS, feed, make_wire
@@ -83,6 +84,17 @@ def test_the_tables_of_states_are_those_of_the_code() -> None:
 def test_every_stage_of_a_worker_is_explained() -> None:
     rows = table("docs/architecture.md", "Slots and generations")
     assert [row[0].strip("*") for row in rows] == [stage.name for stage in Stage]
+
+
+def test_every_promise_under_load_has_its_check_and_every_check_its_promise() -> None:
+    checked = set()
+    for promise, command in table("docs/reliability.md", "Promises"):
+        found = re.fullmatch(r'`make chaos ONLY="?([\w -]+?)"?`', command)
+        assert found, command
+        names = chosen(found[1].split())
+        assert names, promise
+        checked.update(names)
+    assert checked == set(SCENARIOS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/signals.md"])

@@ -86,6 +86,7 @@ def test_a_message_that_is_too_long_is_not_sent_in_pieces() -> None:
         b'{"say": "drain", "reason": "exit", "within_s": 1' + b"0" * 400 + b"}",
         b'{"say": "drained", "cut": 1.0}',
         b'{"say": "drained", "cut": true}',
+        b'{"say": "drained", "cut": 1' + b"0" * 400 + b"}",  # no float is so large
         b'{"say": "drained", "cut": 1' + b"0" * 4400 + b"}",  # past CPython's limit of digits
         b"[" * ipc.LINE_LIMIT,  # deeper than the parser goes
     ],

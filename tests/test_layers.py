@@ -19,12 +19,15 @@ PURE = [
         "asgi.py",
         "config.py",
         "config_processes.py",
+        "ctl/words.py",
         "errors.py",
         "ipc.py",
         "mistakes.py",
         "settings.py",
         "sources.py",
+        "supervisor/control_requests.py",
         "supervisor/crew.py",
+        "supervisor/desk.py",
         "supervisor/endings.py",
         "supervisor/ledger.py",
         "supervisor/orders.py",
@@ -99,7 +102,7 @@ def test_the_master_imports_no_application_starts_no_thread_and_runs_no_asyncio(
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_only_the_command_line_knows_click(path: Path) -> None:
-    if path.name not in ("cli.py", "check.py"):
+    if name_of(path) not in ("pounce/cli.py", "pounce/check.py", "pounce/ctl/commands.py"):
         assert not under(imports_of(path), "click"), f"{name_of(path)} imports click"
 
 
@@ -111,6 +114,12 @@ def test_only_the_frames_of_websockets_know_wsproto(path: Path) -> None:
     if path.name not in KNOWS_WSPROTO:
         found = under(imports_of(path), "wsproto")
         assert not found, f"{name_of(path)} imports {found}: a server without the extra starts too"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_only_who_looks_at_a_server_knows_rich(path: Path) -> None:
+    if name_of(path) not in ("pounce/ctl/screen.py", "pounce/ctl/terminal.py"):
+        assert not under(imports_of(path), "rich"), f"{name_of(path)} imports rich"
 
 
 @pytest.mark.parametrize("path", OURS, ids=name_of)

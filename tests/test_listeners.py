@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,17 +183,28 @@ def test_an_address_that_is_given_twice_is_said_to_be_that(open_: Open) -> None:
         open_(f"127.0.0.1:{free}", f"127.0.0.1:{free}")
 
 
-def test_another_process_is_named_with_its_pid(open_: Open) -> None:
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("shop", "stop it, or choose"),
+        ("pounce-worker", "its master is gone, so it ends within 2 seconds: start again then"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="names come from /proc")
+def test_another_process_is_named_with_its_pid_and_what_to_do(
+    open_: Open, name: str, advice: str
+) -> None:
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
+        Path("/proc/self/comm").write_text(name)
         with socket.create_server(("127.0.0.1", 0)) as server:
             theirs.send(str(server.getsockname()[1]).encode())
             theirs.recv(1)
         os._exit(0)
     port = ours.recv(10).decode()
     try:
-        with pytest.raises(BindError, match=rf"\(pid {pid}\) has it; stop it, or choose"):
+        with pytest.raises(BindError, match=rf"{name} \(pid {pid}\) has it; {advice}"):
             open_(f"127.0.0.1:{port}")
     finally:
         ours.send(b"x")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pounce.config import SETTINGS
-from pounce.mistakes import ABSENT, RENAMED, WAYS
+from pounce.mistakes import ABSENT, RENAMED, WAYS, renamed
 from tests.support.command import move_to, refusal
 
 
@@ -42,7 +42,7 @@ SWITCHED = (
         (
             ["x:y", "--timeout", "5"],
             "there is no option --timeout; here it is "
-            "--start-timeout for a worker's start, --shutdown-timeout for its end",
+            "--worker-timeout for one that hangs, --start-timeout, --shutdown-timeout",
         ),
         (
             ["x:y", "--ssl-keyfile", "key.pem"],
@@ -103,6 +103,18 @@ SWITCHED = (
             ["run"],
             f"run is neither a command nor module:attribute; to serve an application, {WAYS}",
         ),
+        # what is asked of a server that runs
+        (
+            ["stop"],
+            "stop is neither a command nor module:attribute; "
+            f"for a server that runs, write: pounce ctl stop; to serve an application, {WAYS}",
+        ),
+        (
+            ["restart", "main:app"],
+            "restart is no command; for new code in a server that runs, write: pounce ctl reload",
+        ),
+        (["ctrl", "status"], "ctrl is no command; did you mean pounce ctl status?"),
+        (["--workers", "2", "ctl", "top"], "a command stands before all else: pounce ctl top"),
         (
             ["help"],
             "help is neither a command nor module:attribute; for help, write: pounce --help; "
@@ -156,3 +168,19 @@ def test_what_other_servers_call_their_options_is_told_by_names_that_exist_here(
     assert not flags & {*RENAMED, *ABSENT}
     for there in RENAMED.values():
         assert flags | {"--version"} >= set(re.findall(r"(?<!\w)--[\w-]+", there))
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_the_same_is_told_of_variables_and_keys_by_names_that_exist_there(name: str) -> None:
+    there = RENAMED[name]
+    key = renamed(name.lstrip("-").replace("-", "_"))
+    variable = renamed(name.lstrip("-"), lambda own: SETTINGS[own].variable)
+    assert "--" not in key + variable
+    if name.startswith("--") and there.startswith("--"):
+        (first, *_) = re.findall(r"--(?:no-)?([\w-]+)", there)
+        assert key.startswith(f"; here it is {SETTINGS[first.replace('-', '_')].name}")
+        assert SETTINGS[first.replace("-", "_")].variable in variable
+
+
+def test_what_is_switched_off_elsewhere_is_false_in_a_variable_or_key() -> None:
+    assert renamed("quiet") == "; here it is log_level warning access_log false"

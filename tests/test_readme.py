@@ -67,14 +67,16 @@ def test_nothing_else_in_the_readme_is_a_command_to_set_up_or_test() -> None:
 
 def test_what_must_hold_before_a_change_lands_is_the_same_command() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    steps = script[script.index('say "README') :].splitlines()[1 : 2 + len(TEST)]
-    assert steps[0] == "venv=$work/venv"
+    body = re.search(r"^install\(\) \{[^\n]*\n(.*?)^\}", script, re.MULTILINE | re.DOTALL)
+    assert body is not None
     theirs = [
-        step.replace('"$main"', "python3").replace('"$venv/bin/activate"', ".venv/bin/activate")
-        for step in steps[1:]
+        step.strip().replace('"$1"', "python3").replace('"$2/bin/activate"', ".venv/bin/activate")
+        for step in body[1].splitlines()
     ]
-    theirs = [step.replace('"$venv"', ".venv") for step in theirs]
-    assert theirs == [*TEST[:-1], 'tests "Python $main_version"']
+    theirs = [step.replace('"$2"', ".venv") for step in theirs]
+    assert theirs == [*TEST[:-1]]
+    steps = script[script.index('say "README') :].splitlines()[1:3]
+    assert steps == ['. "$work/venv/bin/activate"', 'tests "Python $main_version"']
     assert re.search(r'^    pytest "\$@" \| tee', script, re.MULTILINE)
     assert re.search(r"^set -euo pipefail$", script, re.MULTILINE)
     for check in ("ruff check .", "ruff format --check .", "mypy"):

@@ -201,3 +201,9 @@ def test_an_owner_that_is_not_known_is_refused_with_where_it_was_given(here: Pat
 
 def test_every_address_is_parsed_before_any_is_opened() -> None:
     assert len(list(addresses_of(Config(bind=(":80", "unix:/x", "fd://3"))))) == 3
+
+
+def test_a_master_holds_none_of_what_only_workers_need() -> None:
+    code = "import sys, pounce.cli, pounce.serve; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"asyncio", "ssl", "uvloop", "h11", "httptools", "psutil"} & {*done.stdout.split()}

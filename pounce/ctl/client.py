@@ -12,9 +12,18 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final
 
-from pounce.control_path import AUTO, OFF, directories, remove_leftover, sockets_in
-from pounce.errors import EXIT_CONFIG, EXIT_NO_SERVER, EXIT_REFUSED, PounceError
+from pounce.control_path import (
+    AUTO,
+    OFF,
+    directories,
+    own_directory,
+    remove_leftover,
+    sockets_in,
+)
+from pounce.errors import EXIT_CONFIG, PounceError
 
+EXIT_REFUSED: Final = 1
+EXIT_NO_SERVER: Final = 7  # none of errors.py, which a server ends with
 # The master answers between two of its own steps, none of which takes long.
 PATIENCE_S: Final = 10.0
 
@@ -185,20 +194,47 @@ def find(
     closed = "; ".join(one.why for one in seen if one.why)
     more = f" ({closed})" if closed else ""
     raise NoServerError(
-        f"no server found in {', '.join(map(str, places))}{more}; "
+        f"no server found in {_named(places)}{more}; "
         "--control names the socket of one that has it elsewhere"
     )
 
 
 def _by_pid(pid: int, places: list[Path]) -> Client:
-    for place in places:
+    # A user's own server, or one that root started and that has been upgraded since. Looked at only
+    # for a process of that user's: what lies there is believed no further.
+    user = _user_of(pid)
+    own = [] if user is None else [own_directory({}, user)]
+    for place in dict.fromkeys([*places, *own]):
         path = place / f"{pid}.sock"
-        if path.exists():
+        if os.path.exists(path):  # no where we may not look
             return Client(path)
     raise NoServerError(
-        f"no server with pid {pid} found in {', '.join(map(str, places))}; "
+        f"no server with pid {pid} found in {_named(places)}; "
         "it must be that of the master, with control_socket left at auto"
     )
+
+
+def _user_of(pid: int) -> int | None:
+    import psutil  # costs more than all else here, and is needed seldom
+
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).uids().effective)
+    return None
+
+
+def _named(places: list[Path]) -> str:
+    """With a word where a server may be that we cannot see."""
+    return ", ".join(f"{place}{'' if _may_list(place) else ' (not permitted)'}" for place in places)
+
+
+def _may_list(place: Path) -> bool:
+    try:
+        os.listdir(place)
+    except PermissionError:
+        return False
+    except OSError:  # it is not there
+        pass
+    return True
 
 
 def look(path: Path) -> Seen:

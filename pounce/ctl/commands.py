@@ -212,6 +212,7 @@ def stop(client: Client, wait: bool) -> int:
     """
     _ask(client, "stop")
     if wait:
+        click.echo("stopping; another pounce ctl stop hurries")
         client.wait_for_the_end()
     click.echo("stopped" if wait else "stopping")
     return EXIT_OK
@@ -225,7 +226,7 @@ def upgrade(client: Client) -> int:
     It is of the pounce and the Python that are installed now. If it fails, this one goes on.
     """
     _ask(client, "upgrade")
-    click.echo("a new master is being started")
+    click.echo("a new master is being started; the log says whether it takes over")
     return EXIT_OK
 
 

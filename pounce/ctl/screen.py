@@ -17,7 +17,8 @@ from pounce.ctl import words
 from pounce.ctl.sample import Sample
 from pounce.log import escape
 
-DIM: Final = "bright_black"
+DIM: Final = "dim"
+TRACK: Final = "bright_black"  # what a bar has before it
 STATE_STYLES: Final = {
     "serving": "bold green",
     "starting": "bold cyan",
@@ -66,7 +67,7 @@ def screen(
     tables: list[list[RenderableType]] = [[Text(), _workers(sample, gap, plain)]]
     if leaving := [one for one in status["workers"] if one["leaving"]]:
         title = Text(f"leaving: {words.plural(len(leaving), 'worker')}", "magenta")
-        rule = Rule(title, align="left", style=DIM, characters="-" if plain else "─")
+        rule = Rule(title, align="left", style=TRACK, characters="-" if plain else "─")
         tables.append([Text(), rule, _leaving(leaving, gap, plain)])
     if 0 < height < len(status["workers"]) + HEAD_ROWS:
         tables.reverse()  # what changes stays in sight, what does not goes below the edge
@@ -141,10 +142,9 @@ def _progress(status: dict[str, Any], plain: bool) -> Iterator[RenderableType]:
     crew = [one for one in status["workers"] if one["generation"] == coming and not one["leaving"]]
     line = Table.grid(padding=(0, 1))
     if status["probation_s"] is not None:
-        line.add_row(
-            Text(f"generation {coming} on probation", "yellow"),
-            Text(f"{words.span(status['probation_s'])} to go; the old workers wait", DIM),
-        )
+        left = words.span(status["probation_s"])
+        probation = Text(f"generation {coming} is on probation for {left}", "yellow")
+        line.add_row(probation.append("; the old workers wait", DIM))
     else:
         ready = sum(one["stage"] != "booting" for one in crew)
         bar = _bar(ready, slots, "cyan", plain)
@@ -175,7 +175,7 @@ def _bar(done: float, total: float, style: str, plain: bool) -> RenderableType:
         width=BAR,
         complete_style=style,
         finished_style=style,
-        style=DIM,
+        style=TRACK,
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from signal import Signals
 from typing import Final
 
 from pounce import ipc
@@ -25,6 +26,7 @@ class Child:
     Attributes:
         id: the worker's number in the supervisor's events and actions.
         pid: 0 until it has said it, where a template forks it.
+        owed: a signal that waits for the pid.
         trace: descriptor of the file that its stacks go to when it dies of a fault.
         control: the master's end of the channel; non-blocking, for a worker may be stopped.
     """
@@ -37,6 +39,7 @@ class Child:
     control: socket.socket
     trace: int = -1
     hung_up: bool = False
+    owed: Signals | None = None
     _reader: ipc.LineReader = field(default_factory=ipc.LineReader)
 
     def __str__(self) -> str:

@@ -208,8 +208,12 @@ class Children:
     def _hear(self, child: Child) -> None:
         for message in child.read():
             if isinstance(message, ipc.Hello):
+                if child.pid or message.pid <= 0:
+                    continue  # a signal to such a number would reach others
                 child.pid = message.pid
                 log.debug("forked a worker %s", child)
+                if child.owed:
+                    process.send(child.pid, child.owed)
             else:
                 self._tell(orders.Said(child.id, message))
 
@@ -223,10 +227,18 @@ class Children:
     # What goes out
 
     def signal(self, worker: int, number: signal.Signals) -> None:
-        """Sends a signal, if it is there to get one."""
+        """Sends a signal, now or once it is there to get one; SIGKILL does not wait for that."""
         child = self._by_id.get(worker)
+        if child and not child.pid:
+            self._hear(child)
         if child and child.pid:
             process.send(child.pid, number)
+        elif child and number == signal.SIGKILL:
+            # Its template does not get to it. Should it yet, the worker finds nobody to serve for.
+            self._tell(orders.NotForked(worker, "its template did not get to it"))
+            self.bury(worker)
+        elif child:
+            child.owed = number
 
     def adopt(self, worker: int, slot: int) -> None:
         """Has a worker serve the listeners of another slot too."""
@@ -248,9 +260,10 @@ class Children:
         self._leave()
 
     def close(self) -> None:
-        """All channels; workers that are there see the end of file."""
+        """All descriptors; workers that are there see the end of file."""
         for child in self._by_id.values():
             child.control.close()
+            _close(child.trace)
         self._templates.close()
 
 

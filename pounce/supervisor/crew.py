@@ -26,7 +26,6 @@ GOOD_LIFE_S: Final = 10.0
 GAP_S: Final = 0.5
 # A heartbeat this late makes a worker suspect: is there a queue that it does not serve?
 LATE_S: Final = 0.4
-BEAT_S: Final = 0.25  # between two heartbeats of a worker that has work
 PROBE_S: Final = 0.25  # how often a suspect's queue is looked at
 # A silent worker is asked what it does, then aborted for its stacks, then killed.
 ASK_S: Final = 0.5
@@ -34,6 +33,9 @@ ABORT_S: Final = 1.5
 # A listener that is to be closed is first taken out of the kernel's choice for this long:
 # handshakes that have begun still end there.
 SETTLE_S: Final = 1.0
+# While a server stops: who is waited for is said this long after it began, and then each so often.
+WAITING_S: Final = 1.0
+WAITING_AGAIN_S: Final = 5.0
 # Limits of workers that were born together are reached up to this part later, one after another.
 SPREAD: Final = 0.1
 
@@ -86,6 +88,11 @@ class Worker:
     rate: float = 0.0  # connections accepted per second, between the last two heartbeats
     open_at_drain: int | None = None  # connections, when it began to drain
 
+    @property
+    def holds(self) -> bool:
+        """Has it still the listeners of its slot?"""
+        return self.open_at_drain is None
+
     def due_from(self, now: float, policy: Policy) -> float:
         """When it is overdue at the stage it has come to `now`."""
         match self.stage:
@@ -112,9 +119,17 @@ class Worker:
         before, self.heartbeat = self.heartbeat, heartbeat
         passed = now - self.heard_at
         if before is not None and 0 < passed < math.inf:
-            self.rate = (heartbeat.accepted - before.accepted) / max(passed, BEAT_S)
+            self.rate = (heartbeat.accepted - before.accepted) / max(passed, ipc.BUSY_BEAT_S)
         self.hear(now, heartbeat.next_s)
         return before is None or before.connections != heartbeat.connections
+
+    def silent_at(self, policy: Policy) -> float:
+        """When it is to be replaced for its silence; inf for never."""
+        if not policy.worker_timeout:
+            return math.inf
+        # An idle one need not speak more often than it has promised, however short the limit.
+        promised = self.heartbeat.next_s + LATE_S if self.heartbeat else 0.0
+        return self.heard_at + max(policy.worker_timeout, promised)
 
     def age_limit(self, policy: Policy) -> float:
         """When it is to be replaced for its age; inf for never."""
@@ -147,20 +162,29 @@ class Slot:
     Attributes:
         closes_at: when its listeners may be closed, if the slot is to go; else None.
         closing: that time has come.
+        unopened: added lately, and nobody has listened there yet.
     """
 
     failures: int = 0
     not_before: float = -math.inf
     closes_at: float | None = None
     closing: bool = False
+    unopened: bool = False
 
 
 @dataclass(slots=True)
 class Ending:
-    """The server is to stop, and with which exit status."""
+    """The server is to stop, and with which exit status.
+
+    Attributes:
+        why: what ends it, where nobody has asked for that.
+        say_at: when to say for whom it still waits.
+    """
 
     status: int
     within_s: float
     accept_until: float = -math.inf
     reason: str = "exit"
     signals: int = 0
+    why: str = ""
+    say_at: float = math.inf

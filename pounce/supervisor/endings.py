@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pounce import ipc
 from pounce.errors import EXIT_OK
-from pounce.supervisor.crew import HURRY_S, Ending, Policy
+from pounce.supervisor.crew import (
+    GRACE_S,
+    HURRY_S,
+    WAITING_AGAIN_S,
+    WAITING_S,
+    Ending,
+    Policy,
+)
 from pounce.supervisor.orders import Finish, StopListening, Tell
 from pounce.supervisor.slots import Slots
 from pounce.supervisor.stages import STAYING, Cue, Stage
@@ -48,6 +55,8 @@ class Endings(Slots):
         if self.ending is None:
             within = self.policy.shutdown_timeout
             self.ending = Ending(status, within, accept_until=now + delay, reason=reason)
+            if status == EXIT_OK:
+                self.ending.say_at = now + delay + WAITING_S
 
     def _wind_up(self, ending: Ending, now: float) -> None:
         self._steer_no_more()
@@ -63,9 +72,28 @@ class Endings(Slots):
         if self.listening and not any(worker.accepts for worker in self.workers.values()):
             self.listening = False
             self._actions.append(StopListening())
+        if now >= ending.say_at:
+            ending.say_at = now + WAITING_AGAIN_S
+            self._say_who_is_left(ending, now)
         if not self.workers:
+            if ending.status != EXIT_OK:  # last, and with the reason, for who looks there
+                text = f"the server cannot start: {ending.why}"
+                self._note("error", text, status=ending.status)
             self.finished = True
             self._actions.append(Finish(ending.status))
+
+    def _say_who_is_left(self, ending: Ending, now: float) -> None:
+        left = [worker for worker in self.workers.values() if worker.stage is Stage.DRAINING]
+        left_s = max((worker.due - GRACE_S - now for worker in left), default=0.0)
+        if left_s <= 0:
+            return
+        self._note(
+            "info",
+            "waiting for open connections" + ", a second signal hurries" * (ending.signals == 1),
+            workers=len(left),
+            connections=sum(one.heartbeat.connections for one in left if one.heartbeat),
+            left_s=left_s,
+        )
 
     def _slept(self, seconds: float) -> None:
         """Nobody could be heard meanwhile, and time in which nobody listens is not counted."""

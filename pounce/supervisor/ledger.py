@@ -22,6 +22,7 @@ from pounce.supervisor.orders import (
     Spawn,
     Tell,
     Terminate,
+    shown,
 )
 from pounce.supervisor.stages import NEXT_STAGE, STAYING, Cue, Stage
 
@@ -43,6 +44,9 @@ class Ledger(ABC):
         self.slots = [Slot() for _ in range(slots)]
         self.ending: Ending | None = None
         self._next_id = 1
+        # Workers that a generation was given up for, which is known; before they are reaped, and
+        # what ended them is known too.
+        self._unexplained: dict[int, int] = {}
         self._actions: list[Action] = []
 
     @abstractmethod
@@ -105,7 +109,7 @@ class Ledger(ABC):
             how["hint"] = hint
         if status == EXIT_OK or known:
             self._note("info", "worker is gone", worker, **how)
-        elif worker.stage is Stage.DRAINING:
+        elif worker.stage is Stage.DRAINING and id not in self._unexplained:
             self._note("warning", "worker died while it drained", worker, **how)
         else:
             self._note("warning", "worker died", worker, **how)
@@ -142,8 +146,7 @@ class Ledger(ABC):
             self._cue(worker.id, Cue.OVERDUE, now)
 
     def _watch(self, worker: Worker, now: float) -> None:
-        limit = self.policy.worker_timeout
-        if limit and now - worker.heard_at >= limit:
+        if now >= worker.silent_at(self.policy):
             silent_s = now - worker.heard_at
             self._note("error", "worker does not answer, replacing it", worker, silent_s=silent_s)
             self._cue(worker.id, Cue.SILENT, now)
@@ -189,6 +192,7 @@ class Ledger(ABC):
 
     def _go(self, worker: Worker, now: float) -> None:
         worker.accepts = True
+        self.slots[worker.slot].unopened = False
         self._cue(worker.id, Cue.GO, now)
         self._actions.append(Tell(worker.id, ipc.Go()))
 
@@ -214,10 +218,10 @@ class Ledger(ABC):
     ) -> None:
         self._actions.append(Note(level, text, worker.id if worker else None, fields))
 
-    def _said_of(self, worker: Worker) -> str:
+    def _said_of(self, id: int) -> str:
         """What the log is about to say of a worker; "" for nothing."""
         for action in reversed(self._actions):
-            if isinstance(action, Note) and action.worker == worker.id:
-                fields = [f"{name}={value}" for name, value in action.fields.items()]
-                return " ".join([action.text, *fields])
+            if isinstance(action, Note) and action.worker == id:
+                fields = [shown(name, value) for name, value in action.fields.items()]
+                return f"{action.text} ({', '.join(fields)})" if fields else action.text
         return ""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
-CGROUP: Final = Path("/proc/self/cgroup")
-ROOT: Final = Path("/sys/fs/cgroup")
+from pounce.cgroup import CGROUP, ROOT, lines_of
 
 
 class OomKills:
@@ -17,7 +15,7 @@ class OomKills:
 
     def __init__(self, cgroup: Path = CGROUP, root: Path = ROOT) -> None:
         self._path: Path | None = None
-        for line in _lines(cgroup):
+        for line in lines_of(cgroup):
             if line.startswith("0::"):
                 self._path = root / line[3:].lstrip("/") / "memory.events"
         self._seen = self._count()
@@ -28,15 +26,8 @@ class OomKills:
         return self._seen > before
 
     def _count(self) -> int:
-        for line in _lines(self._path) if self._path else []:
+        for line in lines_of(self._path) if self._path else []:
             name, _, value = line.partition(" ")
             if name == "oom_kill" and value.isdigit():
                 return int(value)
         return 0
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

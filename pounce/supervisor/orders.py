@@ -290,6 +290,11 @@ class Note:
     trace: str = ""
 
 
+def shown(name: str, value: object) -> str:
+    """A fact of a note as the log shows it."""
+    return f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """Every worker is gone; the master ends with `status`."""

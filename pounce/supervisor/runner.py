@@ -179,17 +179,18 @@ class Runner:
         deadline = min(self.state.next_deadline() or math.inf, self.upgrades.due)
         timeout = None if deadline == math.inf else max(0.0, deadline - begun)
         ready = self._selector.select(timeout)
-        late_s = time.monotonic() - begun - (timeout or 0.0)
-        if timeout is not None and not ready and late_s > OVERSLEPT_S:
-            log.warning("stood still, taking nobody for dead because of it for_s=%.1f", late_s)
-            self._events.append(orders.Slept(late_s))
+        slept_s = time.monotonic() - begun
+        if timeout is not None and slept_s > timeout + OVERSLEPT_S:
+            # Since when nobody knows, so none of it is held against anybody.
+            log.warning("stood still, taking nobody for dead because of it for_s=%.1f", slept_s)
+            self._events.append(orders.Slept(slept_s))
         # Signals first: one that was sent to the whole process group has reached the workers too,
         # and they must not be replaced for doing what it said.
         self._on_signals()
         for key, _ in ready:
             key.data()
         self.upgrades.expire(time.monotonic(), grace_s=self.state.policy.shutdown_timeout)
-        if not ready:
+        if not ready or time.monotonic() >= deadline:  # whoever talks for ever stops no clock
             self._events.append(orders.Tick())
 
     def _on_readable(self, source: int | socket.socket, callback: Callable[[], None]) -> None:
@@ -205,7 +206,6 @@ class Runner:
             self._control.close()
         self._close_to_masters()
         self._selector.close()
-        self._signals.close()
 
     def _leave(self) -> None:
         """In a forked child."""
@@ -258,7 +258,7 @@ class Runner:
                 log.error("settings are wrong, nothing is reloaded: %s", error)
                 return str(error)
         # A number of workers that was changed by hand stays, unless the settings say a new one.
-        slots = plan.slots if plan.slots != self._newest.slots else 0
+        slots = plan.slots if plan.slots != self._plan_of(self.state.serving).slots else 0
         self._newest = plan
         self._events.append(orders.Reload(plan.policy, slots))
         return ""
@@ -303,6 +303,7 @@ class Runner:
     # Actions
 
     def _plan_of(self, generation: int) -> Plan:
+        self._plans = {at: plan for at, plan in self._plans.items() if at >= self.state.serving}
         return self._plans.setdefault(generation, self._newest)
 
     def _perform(self, action: orders.Action) -> None:
@@ -394,6 +395,5 @@ class Runner:
         parts = [note.text]
         if note.worker is not None and (child := self.children.get(note.worker)):
             parts.append(str(child))
-        for name, value in note.fields.items():
-            parts.append(f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}")
+        parts += [orders.shown(name, value) for name, value in note.fields.items()]
         logs.say_with(LEVEL_OF[note.level], " ".join(parts), note.trace)

@@ -49,6 +49,7 @@ class Signals:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(fd)
+            self.close()  # not before: a signal that could not be written would be complained of
 
     def read(self) -> Sequence[int]:
         """Those that have come; one that is missing may have come with the others."""
@@ -58,6 +59,6 @@ class Signals:
             return ()
 
     def close(self) -> None:
-        """After installed(), and in a forked child."""
+        """In a forked child."""
         self.wake.close()
         self._wakeup.close()

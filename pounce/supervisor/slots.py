@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from pounce.supervisor.crew import BEAT_S, PROBE_S, SETTLE_S, Policy, Slot
+from pounce.ipc import BUSY_BEAT_S
+from pounce.supervisor.crew import PROBE_S, SETTLE_S, Policy, Slot
 from pounce.supervisor.ledger import Ledger
 from pounce.supervisor.orders import AddSlot, Adopt, CloseSlot, Release, Steer
 from pounce.supervisor.stages import STAYING, Stage
@@ -68,7 +70,7 @@ class Slots(Ledger):
     def _added(self) -> None:
         self._adding = False
         closes_at = None if len(self.slots) < self.wanted else -math.inf
-        self.slots.append(Slot(closes_at=closes_at))
+        self.slots.append(Slot(closes_at=closes_at, unopened=True))
 
     def _not_added(self, why: str) -> None:
         self._adding = False
@@ -123,7 +125,8 @@ class Slots(Ledger):
             at = len(self.slots) - 1
             if not self.slots[at].closing:
                 return
-            if any(worker.slot == at and worker.accepts for worker in self.workers.values()):
+            # Also one that is paused keeps the slot in the kernel's choice, until it lets go.
+            if any(worker.slot == at and worker.holds for worker in self.workers.values()):
                 return
             if at in self.adopted:
                 self._release(at)
@@ -133,8 +136,8 @@ class Slots(Ledger):
 
     def _exchange(self) -> set[int]:
         """The slots whose worker has a successor of its own generation under way."""
-        slots = [worker.slot for worker in self.crew(self.serving)]
-        return {slot for slot in slots if slots.count(slot) > 1}
+        held = Counter(worker.slot for worker in self.crew(self.serving))
+        return {slot for slot, workers in held.items() if workers > 1}
 
     def _recycle(self, now: float) -> None:
         """Replaces one tired worker at a time, the successor first."""
@@ -162,11 +165,14 @@ class Slots(Ledger):
         if not self.steerable:
             return
         out = slots_out(self.slots, self.workers.values(), now)
-        chosen = adopters(out, self.workers, self.adopted)
+        # The worker of a slot that closes lets in who waits there before it goes. One more that had
+        # the listener open would be given connections for as long, and nobody to take them after.
+        closing = {at for at, slot in enumerate(self.slots) if slot.closing}
+        chosen = adopters(out - closing, self.workers, self.adopted)
         for at, id in [*self.adopted.items()]:
             if chosen.get(at) != id:
                 self._release(at)
-        expected = sum(worker.rate for worker in self.workers.values()) * BEAT_S
+        expected = sum(worker.rate for worker in self.workers.values()) * BUSY_BEAT_S
         wanted = weights(len(self.slots), out, self.workers.values(), expected=expected)
         if wanted != self.weights:
             self.weights = wanted

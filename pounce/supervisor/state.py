@@ -69,10 +69,12 @@ class Supervisor(Endings):
         self.loaded: set[int] = set()  # generations with a template, loading ones included
         self.loading_until = math.inf
         self.trial_until = math.inf  # of the coming generation, once all of it serves
-        self._plan: Reload | None = None  # settings that come with the coming generation
+        self._plan: Reload | None = None  # settings that the next generation to serve brings
         self._reload_asked = True  # the start is the first reload
-        self._asked = Reload()
+        self._asked: Reload | None = None
         self._reload_from = -math.inf
+        self._retry_at = math.inf  # a reload, since there are slots that only another one fills
+        self._failed_reloads = 0  # since the last one that did not
         self._begun_at = -math.inf
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -103,6 +105,7 @@ class Supervisor(Endings):
                 self._cue(worker, Cue.LEAVE, now)
             case Exited(worker, status, signal, hint):
                 self._bury(worker, status, signal, hint, now)
+                self._explain(worker)
             case NotForked(worker, why):
                 self._not_forked(worker, why, now)
             case Loaded(generation):
@@ -144,14 +147,15 @@ class Supervisor(Endings):
             if worker.stage is Stage.SERVING:
                 if self.steerable:
                     yield worker.suspect_at
-                if self.policy.worker_timeout:
-                    yield worker.heard_at + self.policy.worker_timeout
+                yield worker.silent_at(self.policy)
         yield self.loading_until
         if self.ending:
+            yield self.ending.say_at
             if any(worker.lame for worker in self.workers.values() if worker.stage in STAYING):
                 yield self.ending.accept_until
             return
         yield self.trial_until
+        yield self._retry_at
         if self._reload_asked:
             yield self._reload_from
         if self._can_fork(self.serving):
@@ -172,7 +176,8 @@ class Supervisor(Endings):
         if generation not in self.loaded:
             return
         if generation == self.coming and self.trial_until == math.inf:
-            self._not_loaded(generation, EXIT_BOOT, "it died")
+            why = "the process that imports the application died"
+            self._not_loaded(generation, EXIT_BOOT, why)
             return
         self.loaded.discard(generation)
         if not self.ending:
@@ -183,7 +188,10 @@ class Supervisor(Endings):
         if self.ending:
             return
         if worker.generation == self.coming:
-            self._give_up(code, self._said_of(worker) or "a worker has hung up")
+            why = self._said_of(worker.id)
+            if not why and worker.open_at_drain is not None:
+                why = "a new worker goes, though nobody here has told it to"
+            self._give_up(code, why, worker.id)
             return
         if worker.generation != self.serving:
             return  # of a generation that was given up for a sister that was lost with it
@@ -205,17 +213,33 @@ class Supervisor(Endings):
             self._reload_asked = True  # only a new generation can fill the slot
             self._reload_from = max(self._reload_from, now + pause)
 
-    def _give_up(self, code: int, why: str) -> None:
-        """The coming generation will not come, or will not stay."""
+    def _give_up(self, code: int, why: str, worker: int = 0) -> None:
+        """The coming generation will not come, or will not stay.
+
+        Without `why` it is said when the worker has been reaped.
+        """
         given_up, self.coming = self.coming, 0
+        self._failed_reloads += 1
         self.loading_until = self.trial_until = math.inf
-        self._plan = None
-        if self.serving:
-            self._note("error", "reload failed, the old code serves on", failed=given_up)
-            self._actions.append(Outcome(given_up, why))
-        elif not self._reload_asked:
-            self._note("error", "the server cannot start", status=code)
+        if not self.serving and self._reload_asked:
+            return
+        if not self.serving:
             self._end(code, -math.inf)
+        if why:
+            self._say_why(given_up, why)
+        else:
+            self._unexplained[worker] = given_up
+
+    def _explain(self, worker: int) -> None:
+        if given_up := self._unexplained.pop(worker, 0):
+            self._say_why(given_up, self._said_of(worker) or "a worker hung up")
+
+    def _say_why(self, given_up: int, why: str) -> None:
+        if self.ending:
+            self.ending.why = self.ending.why or why
+            return
+        self._note("error", f"reload failed, the old code serves on: {why}", failed=given_up)
+        self._actions.append(Outcome(given_up, why))
 
     # What follows
 
@@ -224,8 +248,9 @@ class Supervisor(Endings):
             self._unload(())
             self._wind_up(self.ending, now)
             return
-        if self._reload_asked and now >= self._reload_from:
+        if (self._reload_asked and now >= self._reload_from) or now >= self._retry_at:
             self._begin(now)
+        self._wait_for_template(now)
         self._fill(now)
         self._open(now)
         self._judge(now)
@@ -245,7 +270,10 @@ class Supervisor(Endings):
         if self.trial_until < math.inf:
             self._commit(now)  # it has served so far, and what comes is newer still
         self._reload_asked = False
-        self._plan, self._asked = self._asked, Reload()
+        # Where nobody asked, the newest settings are those of a reload that failed or came to
+        # nothing: whoever imports anew goes by them.
+        self._plan, self._asked = self._asked or self._plan, None
+        self._retry_at = math.inf
         self._reload_from = now + RELOAD_SPACING_S
         self._begun_at = now
         self.newest += 1
@@ -257,6 +285,15 @@ class Supervisor(Endings):
             self.loading_until = now + self.policy.start_timeout
             self._actions.append(Load(self.coming))
 
+    def _wait_for_template(self, now: float) -> None:
+        """Slots whose next worker only another generation can be are left out until it is there."""
+        waiting = [] if self._can_fork(self.serving) else self._empty_slots()
+        for at in waiting:
+            self.slots[at].not_before = math.inf
+        if waiting and not self.coming and not self._reload_asked:
+            pause = RELOAD_SPACING_S * 2.0 ** min(self._failed_reloads - 1, 10)
+            self._retry_at = min(self._retry_at, now + min(pause, BACK_OFF_LIMIT_S))
+
     def _fill(self, now: float) -> None:
         """Workers for the slots that have none: of the coming generation as the surge allows."""
         for at in self._empty_slots():
@@ -265,8 +302,9 @@ class Supervisor(Endings):
         if not self.coming or self.loading_until < math.inf:
             return
         held = {worker.slot for worker in self.crew(self.coming)}
-        for at in self._active_slots():
-            surge = len(self.workers) - self.active
+        active = self._active_slots()
+        for at in active:
+            surge = len(self.workers) - len(active)
             if at not in held and (not self._step_by_step or surge < self.policy.max_surge):
                 self._spawn(at, self.coming, now)
 
@@ -311,6 +349,7 @@ class Supervisor(Endings):
         """The coming generation stays."""
         first = not self.serving
         self.serving, self.coming = self.coming, 0
+        self._failed_reloads = 0
         self.trial_until = math.inf
         for slot in self.slots:
             slot.failures, slot.not_before = 0, -math.inf

@@ -33,9 +33,9 @@ def slots_out(slots: Sequence[Slot], workers: Iterable[Worker], now: float) -> f
     out = {
         at
         for at, slot in enumerate(slots)
-        if slot.closes_at is not None
+        if (slot.closes_at is not None and not slot.unopened)
         or at in stalled
-        or (at not in served and slot.not_before - now > GAP_S)
+        or (at not in served and slot.not_before - now > GAP_S and not slot.unopened)
     }
     return frozenset(out) if served - out else frozenset()
 

@@ -29,7 +29,6 @@ from pounce.titles import set_title
 
 log = logging.getLogger("pounce")
 
-DESCRIPTORS_LIMIT: Final = 250  # the kernel lets 253 travel with one message (SCM_MAX_FD)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -123,7 +122,11 @@ class Template:
                 data = b""
             if not data:
                 raise EOFError
-            message = ipc.decode(data)
+            try:
+                message = ipc.decode(data)
+            except ValueError as error:
+                log.warning("template sent nonsense, ignoring it pid=%d: %s", self.pid, error)
+                continue
             if isinstance(message, ipc.FromTemplate):
                 yield message
 
@@ -160,7 +163,7 @@ class _Nursery:
         while True:
             try:
                 data, descriptors, _, _ = socket.recv_fds(
-                    self.channel, ipc.LINE_LIMIT, DESCRIPTORS_LIMIT
+                    self.channel, ipc.LINE_LIMIT, ipc.DESCRIPTORS_LIMIT
                 )
             except OSError:
                 return EXIT_OK
@@ -193,16 +196,20 @@ class _Nursery:
 
         # The middle process is only there to die: the worker's parent is then the master. Where no
         # worker comes of it, the master sees its channel end without a word.
-        with contextlib.suppress(OSError):
+        try:
             middle = os.fork()
             if middle == 0:
                 try:
                     process.fork(
                         lambda: self.run(loaded, seat), first=first, keep_exit_handlers=True
                     )
+                except OSError as error:
+                    log.error("fork failed slot=%d error=%s", order.slot, error)
                 finally:
                     os._exit(EXIT_OK)
             os.waitpid(middle, 0)
+        except OSError as error:
+            log.error("fork failed slot=%d error=%s", order.slot, error)
         for descriptor in descriptors:
             os.close(descriptor)
 

@@ -5,10 +5,14 @@ Asked for by SIGQUIT, from the master before it gives up a worker that does not 
 
 from __future__ import annotations
 
+import asyncio.base_events
+import asyncio.events
 import faulthandler
 import logging
+import selectors
 import signal
 import traceback
+from itertools import dropwhile
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -18,6 +22,8 @@ from pounce import log as logs
 from pounce.worker.service import Service
 
 MAIN: Final = str(Path(__file__).with_name("main.py"))
+# asyncio's own loop, which is Python as well: its frames would say the same each time.
+LOOP: Final = frozenset((asyncio.base_events.__file__, asyncio.events.__file__, selectors.__file__))
 MOST: Final = 20  # requests that are named
 
 
@@ -29,7 +35,11 @@ def confess_when_asked(service: Service) -> None:
     """
 
     def confess(number: int, frame: FrameType | None) -> None:
-        logs.say_with(logging.WARNING, f"asked what it does, {describe(service)}", where(frame))
+        # Raised here, an error would hit whatever runs just now, such as the application.
+        try:
+            logs.say_with(logging.WARNING, f"asked what it does, {describe(service)}", where(frame))
+        except Exception as error:
+            logging.getLogger(logs.LOGGER).warning("cannot say what it does error=%r", error)
 
     signal.signal(signal.SIGQUIT, confess)
 
@@ -42,17 +52,20 @@ def where(frame: FrameType | None) -> str:
     if not ours:  # uvloop's frames are not Python's
         starts = [at for at, entry in enumerate(stack) if entry.filename == MAIN]
         inner = stack[starts[-1] + 1 :] if starts else stack
+    inner = list(dropwhile(lambda entry: entry.filename in LOOP, inner))
     return "".join(traceback.format_list(inner)).rstrip()
 
 
 def describe(service: Service) -> str:
     """The requests in flight, the longest first."""
     now = monotonic()
-    streams = sorted(service.running, key=lambda stream: stream.begun or now)
+    # Without an access log nobody notes when a request began.
+    since = {stream: getattr(stream, "begun", 0.0) for stream in service.running}
+    streams = sorted(since, key=lambda stream: since[stream] or now)
     parts = []
     for stream in streams[:MOST]:
         target = stream.head.target.decode("ascii")
-        age = f" {now - stream.begun:.1f}s" if stream.begun else ""
+        age = f" {now - since[stream]:.1f}s" if since[stream] else ""
         parts.append(f"{stream.head.method} {target}{age}")
     if len(streams) > MOST:
         parts.append(f"and {len(streams) - MOST} more")

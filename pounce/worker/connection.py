@@ -36,6 +36,9 @@ LINGER_TIMEOUT: Final = 2.0
 LINGER_LONGEST: Final = 30.0
 # An idle connection of a draining worker is kept for a request that is already on its way.
 DRAIN_LINGER: Final = 0.25
+# A new one longer, since its first request cannot be told from none; not for all of silent_timeout,
+# since browsers open connections that they may never need.
+DRAIN_FIRST_BYTE: Final = 1.0
 PROXY_HEADER_TIMEOUT: Final = 5.0
 NOTHING_WRITTEN: Final = (Writing.IDLE, Writing.DUE)
 
@@ -117,6 +120,8 @@ class Connection(asyncio.Protocol):
             service.admit(-1)  # or those who hear 503 keep out those who would be served
             service.stats.rejected += 1
             service.turned_away += 1
+            if service.access is not None:
+                service.access.add_refused(503, self.info.client_text)
             transport.write(TOO_MANY)
             self._wire.reading = Reading.IGNORED
             # A flood of them must not hold the descriptors that the limit was to save.
@@ -296,6 +301,8 @@ class Connection(asyncio.Protocol):
     def _limit(self, waiting: Waiting) -> float:
         timeouts = self._service.timeouts
         match waiting:
+            case Waiting.FIRST_BYTE if self._wire.draining:
+                return min(timeouts.silent_timeout or DRAIN_FIRST_BYTE, DRAIN_FIRST_BYTE)
             case Waiting.FIRST_BYTE:
                 return timeouts.silent_timeout
             case Waiting.HEAD:

@@ -7,13 +7,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from pounce import ipc
 
 log = logging.getLogger("pounce")
-
-DESCRIPTORS_LIMIT: Final = 250  # the kernel lets 253 travel with one message (SCM_MAX_FD)
 
 
 class Control:
@@ -74,7 +71,7 @@ class Control:
 
     def _readable(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, 65536, DESCRIPTORS_LIMIT)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 65536, ipc.DESCRIPTORS_LIMIT)
         except BlockingIOError:
             return
         except OSError:

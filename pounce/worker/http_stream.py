@@ -35,6 +35,7 @@ class Stage(Enum):
     START = "http.response.start or http.response.early_hint"
     HELD = "http.response.body, http.response.pathsend or http.response.zerocopysend"
     BODY = "more http.response.body, http.response.pathsend or http.response.zerocopysend"
+    FILE = "nothing before the file is sent whole"
     TRAILERS = "http.response.trailers"
     DONE = "nothing, the response is complete"
     GONE = "nothing, the client has left"
@@ -49,7 +50,7 @@ class Body(Enum):
 
 
 _COMING, _WHOLE, _TOLD = Body.COMING, Body.WHOLE, Body.TOLD
-_START, _HELD, _BODY = Stage.START, Stage.HELD, Stage.BODY
+_START, _HELD, _BODY, _FILE = Stage.START, Stage.HELD, Stage.BODY, Stage.FILE
 _TRAILERS, _DONE, _GONE = Stage.TRAILERS, Stage.DONE, Stage.GONE
 
 # Which message may come at which stage; a missing pair is the application's error.
@@ -230,7 +231,11 @@ class HttpStream:
             await self._send_file(source, more=message.get("more_body", False))
 
     async def _send_file(self, source: FileSource, *, more: bool) -> None:
-        """Head first, then the file: by the kernel where the wire allows it, else in pieces."""
+        """Head first, then the file: by the kernel where the wire allows it, else in pieces.
+
+        Where that fails or is cancelled the stage stays FILE, and the response ends in a cut: the
+        missing bytes are counted as sent, and the next response would be read in their place.
+        """
         with source:
             end = not more and not self._trailers
             if self._stage is _HELD:
@@ -238,7 +243,7 @@ class HttpStream:
                 if end and not any(name.lower() == b"content-length" for name, _ in headers):
                     headers.append((b"content-length", b"%d" % source.size))
                 self._wire.send_head(self.head.stream, self.status, headers, b"", end=False)
-                self._stage = _BODY
+            self._stage = _FILE
             if self._wire.sending_file(self.head.stream, source.size):
                 await self._send_by_kernel(source)
             elif self.head.method != "HEAD":  # or all of it would be read to be dropped
@@ -254,8 +259,8 @@ class HttpStream:
                 self._wire.send_data(self.head.stream, b"", end=True)
                 self._stage = _DONE
                 self._response_over()
-            elif not more:
-                self._stage = _TRAILERS
+            else:
+                self._stage = _BODY if more else _TRAILERS
 
     async def _send_by_kernel(self, source: FileSource) -> None:
         try:

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from pounce.asgi import SPEC_VERSION, Header, Scope
 from pounce.worker.wire import RequestHead
-from pounce.worker.wire.h1_request import HOST, with_host
+from pounce.worker.wire.h1_request import is_host, with_host
 
 Address = tuple[str, int]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -232,7 +232,7 @@ class Trust:
         if proto.lower() in ("http", "https"):
             scheme = proto.lower()
         authority = host.encode("latin-1")
-        if authority and HOST.fullmatch(authority):  # as strict as with a Host of the client's own
+        if authority and is_host(authority):  # as strict as with a Host of the client's own
             headers = with_host(headers, authority)
         return scheme, client, headers
 

@@ -28,8 +28,7 @@ from pounce.worker.service import Service, Timeouts
 log = logging.getLogger("pounce")
 
 TICK: Final = 1.0  # seconds between two sweeps and Date values
-BUSY_BEAT: Final = 0.25  # seconds between two heartbeats while requests come
-IDLE_BEAT: Final = 1.0
+IDLE_BEAT: Final = 1.0  # seconds between two heartbeats while nothing comes
 DRAIN_TICK: Final = 0.05
 # The master is gone: nobody replaces us, and the next master wants the port.
 ORPHAN_TIMEOUT: Final = 0.5
@@ -91,7 +90,6 @@ class Worker:
         # What the application has made by now stays: no later collection need look at it.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
         self._swept_at = loop.time()
         self._tick()
         self._beat()
@@ -177,6 +175,7 @@ class Worker:
 
     async def _close_door(self) -> None:
         order = self._lifecycle.order
+        self._last_answers()  # also those who are still let in
         await self._door.shut(for_good=order is not None and order.reason == "scale")
         service = self._service
         service.leaving = True
@@ -252,7 +251,7 @@ class Worker:
         busy = done != self._done or bool(service.running)
         self._done = done
         service.wake = None if busy else self._beat
-        next_s = BUSY_BEAT if busy else IDLE_BEAT
+        next_s = ipc.BUSY_BEAT_S if busy else IDLE_BEAT
         self._beat_timer = self._loop.call_later(next_s, self._beat)
         self._control.say(
             ipc.Heartbeat(

@@ -10,7 +10,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,14 +22,18 @@ from tests.chaos.outcome import Outcome, table
 from tests.chaos.reloads import broken_reload, reload_storm, reloads
 from tests.chaos.site import BROKEN
 from tests.chaos.slots import recycling, scaling
-from tests.chaos.stops import drain_delay, good_bye
+from tests.chaos.stops import bounded_stop, busy_master, drain_delay, good_bye
+from tests.chaos.upgrades import upgrades
 
 SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "reloads": partial(reloads, 20),
     "reloads-asyncio": partial(reloads, 5, "--loop", "asyncio"),
     "reloads-surge": partial(reloads, 5, "--max-surge", "1"),
     "reloads-shared": partial(reloads, 5, "--listen-mode", "shared"),
-    **{f"broken-{kind.replace(' ', '-')}": partial(broken_reload, kind) for kind in BROKEN},
+    **{
+        f"broken-{kind.replace(' ', '-')}": partial(broken_reload, kind, probation=5.0)
+        for kind in BROKEN
+    },
     "reload-storm": partial(reload_storm, 50),
     "kills": partial(kills, 10),
     "crash-loop": partial(crash_loop, 15.0),
@@ -40,8 +45,11 @@ SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "scaling": partial(scaling, (2, 4, 1, 3), rounds=3),
     "recycling-requests": partial(recycling, "requests", 12, "--max-requests", "1000"),
     "recycling-age": partial(recycling, "age", 12, "--max-worker-age", "5"),
-    "drain-delay": partial(drain_delay, 5.0),
+    "upgrades": partial(upgrades, 5),
+    "drain-delay": partial(drain_delay, 5.0, leave_s=4.0),
     "good-bye": partial(good_bye, 100),
+    "bounded-stop": partial(bounded_stop, 500, 50, 10, shutdown_timeout=5.0),
+    "busy-master": partial(busy_master, 5.0),
 }
 
 
@@ -55,15 +63,19 @@ def machine() -> str:
     )
 
 
+def chosen(words: Sequence[str]) -> list[str]:
+    """The scenarios whose names hold one of these words; all of them, if there are none."""
+    return [name for name in SCENARIOS if not words or any(word in name for word in words)]
+
+
 def main(words: list[str]) -> int:
-    names = [name for name in SCENARIOS if not words or any(word in name for word in words)]
     outcomes = []
-    for name in names:
+    for name in (names := chosen(words)):
         begun = time.monotonic()
         try:
             outcome = SCENARIOS[name]()
-        except AssertionError as error:
-            outcome = Outcome(name, broken=[str(error)])
+        except Exception:
+            outcome = Outcome(name, broken=[traceback.format_exc()])
         outcomes.append(outcome)
         verdict = "BROKEN" if outcome.broken or outcome.late else "kept"
         print(f"{name:32} {verdict} ({time.monotonic() - begun:.0f} s)", flush=True)

@@ -20,17 +20,23 @@ from tests.support.serverlog import wait_until
 APP: Final = Path(__file__).with_name("site_app.py")
 START: Final = "async def starting() -> None:\n"
 
+RELOADING: Final = "^reloading generation="
+
 # Ways in which new code may be broken: what stands before it, and what its lifespan begins with.
 BROKEN: Final = {
     "import error": ("import no_such_module\n", ""),
     "lifespan failure": ("", 'raise RuntimeError("no database")'),
     "too long a start": ("", "await asyncio.sleep(600)"),
-    "death soon after the start": ("", "asyncio.get_running_loop().call_later(1.0, die)"),
+    "death soon after the start": (
+        "import psutil\n",
+        "asyncio.get_running_loop().call_later(DIES_AFTER, die)",
+    ),
 }
 # Dies as if killed, but says first which connections go with it.
 DIE: Final = """
+DIES_AFTER = {after}
+
 def die():
-    import psutil
     ports = [one.raddr.port for one in psutil.Process().net_connections("tcp") if one.raddr]
     with open({path!r}, "a") as notes:
         notes.write("".join(f"{{port}}\\n" for port in ports))
@@ -53,14 +59,14 @@ class Site:
         self.control = folder / "control"
         self.server: Server
 
-    def write(self, version: str, *, broken: str = "") -> None:
+    def write(self, version: str, *, broken: str = "", dies_after: float = 1.0) -> None:
         """New code, for the next reload."""
         code = APP.read_text().replace('VERSION: Final = "0"', f'VERSION: Final = "{version}"')
         if broken:
             before, begin = BROKEN[broken]
             code = code.replace("import asyncio\n", f"{before}import asyncio\n", 1)
             code = code.replace(START, f"{START}    {begin}\n")
-            code += DIE.format(path=str(self.notes))
+            code += DIE.format(path=str(self.notes), after=dies_after)
         (self.folder / "site_app.py").write_text(code)
 
     def status(self) -> dict[str, Any]:
@@ -80,22 +86,25 @@ class Site:
 
     def reload(self, version: str) -> float:
         """New code, until nothing else is there; seconds until all of it accepted."""
-        generation = self.status()["generation"] + 1
+        log = self.server.log
+        earlier = len(log.find(RELOADING))
         self.write(version)
         begun = time.monotonic()
         self.server.signal(SIGHUP)
-        self.server.log.wait_for(f"serving on .* generation={generation} ")
+        generation = int(log.wait_for(RELOADING, times=earlier + 1).text.rpartition("=")[2])
+        log.wait_for(f"serving on .* generation={generation} ")
         took = time.monotonic() - begun
         wait_until(lambda: self.serving(generation), f"generation {generation} alone")
         return took
 
-    def worker_of(self, slot: int) -> int:
+    def worker_of(self, slot: int, *, default: int = 0) -> int:
         """The process id of the worker that serves there."""
-        return next(
+        pids = (
             int(one["pid"])
             for one in self.status()["workers"]
             if one["slot"] == slot and one["stage"] == "serving"
         )
+        return next(pids, default)
 
     def accepting(self) -> int:
         """How many workers take connections."""
@@ -121,4 +130,8 @@ def site(*options: str, workers: int = 4) -> Iterator[Site]:
         with started("site_app:app", "--app-dir", folder, *given) as server:
             one.server = server
             server.log.allow(*BUSY_MACHINE)
-            yield one
+            try:
+                yield one
+            except Exception as error:
+                error.add_note(f"the log of the server:\n{server.log.text}")
+                raise

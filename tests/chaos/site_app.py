@@ -64,6 +64,13 @@ async def app(scope: Message, receive: Any, send: Any) -> None:
         case "/slow":
             await asyncio.sleep(1.0)
             await answer(send, b"slow")
+        case "/stuck":
+            await send({"type": "http.response.start", "status": 200, "headers": headers()})
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            await asyncio.Event().wait()
+        case "/busy":
+            time.sleep(0.003)
+            await answer(send, b"busy")
         case "/stream":
             await stream(send)
         case "/events":

@@ -40,15 +40,17 @@ def scaling(steps: tuple[int, ...], *, rounds: int = 1) -> Outcome:
     times = f", {rounds} times" if rounds > 1 else ""
     outcome = Outcome(f"scaling {path}{times}")
     with site("--shutdown-timeout", "20", workers=steps[0]) as one:
-        clients = Clients(one.server, ALL_KINDS)
+        # So many that somebody comes to a slot, or waits in its queue, at about any time.
+        clients = Clients(one.server, {**ALL_KINDS, "steady": 400, "busy": 120})
         present = steps[0]
         with clients.asking():
             for step in (*steps[1:], *(steps * (rounds - 1))):
                 while present != step:
                     up = step > present
                     present += 1 if up else -1
+                    told = len(one.server.log.find("^scaling ")) + 1
                     one.server.signal(SIGTTIN if up else SIGTTOU)
-                    one.server.log.wait_for(f"scaling workers={present} ")
+                    one.server.log.wait_for("^scaling ", times=told)
                 wait_until(
                     lambda step=step: len(one.server.workers()) == step and one.serving(),  # type: ignore[misc]
                     f"{step} workers",

@@ -80,8 +80,9 @@ def test_a_failing_start_ends_with_the_workers_code_and_its_traceback_once(start
 
     master = start(entry, slots=3)
     assert master.end() == EXIT_LOAD
-    (line,) = master.find("no module named shop")
-    assert line.endswith(f"generation=1 code={EXIT_LOAD} [Traceback of it]")
+    first, last = master.find("no module named shop")
+    assert first.endswith(f"generation=1 code={EXIT_LOAD} [Traceback of it]")
+    assert last.startswith("error the server cannot start: worker failed: no module named shop")
 
 
 @linux_only

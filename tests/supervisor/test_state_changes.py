@@ -6,7 +6,7 @@ import pytest
 
 from pounce import ipc
 from pounce.errors import EXIT_LIFESPAN, EXIT_LOAD, EXIT_OK
-from pounce.supervisor.crew import GRACE_S
+from pounce.supervisor.crew import GRACE_S, WAITING_AGAIN_S, WAITING_S
 from pounce.supervisor.orders import (
     Exited,
     Reload,
@@ -41,8 +41,17 @@ def test_a_reload_retires_the_old_workers_only_when_all_new_ones_accept() -> Non
     assert one.served == [1, 2]
 
 
-@pytest.mark.parametrize("how", ["fails", "dies", "hangs", "dies after go", "cannot be forked"])
-def test_a_broken_reload_leaves_the_old_generation_alone(how: str) -> None:
+WHY_OF = {
+    "fails": "worker failed: no module named shop (code=3)",
+    "dies": "worker died (signal=SIGKILL)",
+    "hangs": "worker is booting for too long, killing it (waited_s=60.0, limit_s=60.0)",
+    "dies after go": "worker died (signal=SIGKILL)",
+    "cannot be forked": "worker cannot be forked: no room",
+}
+
+
+@pytest.mark.parametrize("how", WHY_OF)
+def test_a_broken_reload_says_why_and_leaves_the_old_generation_alone(how: str) -> None:
     one = serving_kernel(slots=2)
     old = [*one.processes.values()]
     one.can_fork = how != "cannot be forked"
@@ -60,7 +69,8 @@ def test_a_broken_reload_leaves_the_old_generation_alone(how: str) -> None:
             one.boot(one.by_slot(1, generation=2))
             one.accept(one.by_slot(0, generation=2))
             one.crash(one.by_slot(1, generation=2))
-    assert "reload failed, the old code serves on" in texts(one, "error")
+    assert f"reload failed, the old code serves on: {WHY_OF[how]}" in texts(one, "error")
+    assert one.outcomes == [(2, False)]
     one.drain_all()
     assert one.serving == old
     assert [*one.processes.values()] == old
@@ -193,6 +203,31 @@ def test_a_worker_that_never_hears_is_killed_and_the_stop_still_ends_with_0() ->
     one.reap_killed()
     assert one.status == EXIT_OK
     assert not one.listens()
+
+
+def test_a_stop_says_for_whom_it_waits_how_long_and_how_to_hurry_it() -> None:
+    one = serving_kernel(slots=2)
+    first, second = one.processes.values()
+    one.feed(Stop())
+    one.beat(first)
+    one.beat(second)
+    before = len(one.notes)
+    one.pass_time(WAITING_S)
+    one.drain(first)
+    one.pass_time(WAITING_AGAIN_S)
+    said = [note for note in one.notes[before:] if note.level == "info" and note.worker is None]
+    text = "waiting for open connections, a second signal hurries"
+    assert [(note.text, dict(note.fields)) for note in said] == [
+        (text, {"workers": 2, "connections": 2, "left_s": SHUTDOWN_TIMEOUT - WAITING_S}),
+        (
+            text,
+            {
+                "workers": 1,
+                "connections": 1,
+                "left_s": SHUTDOWN_TIMEOUT - WAITING_S - WAITING_AGAIN_S,
+            },
+        ),
+    ]
 
 
 def test_a_second_stop_leaves_a_second_and_a_third_none() -> None:

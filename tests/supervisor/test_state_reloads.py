@@ -8,6 +8,7 @@ from pounce import ipc
 from pounce.supervisor.crew import GRACE_S, RELOAD_SPACING_S, Policy
 from pounce.supervisor.orders import (
     Exited,
+    HungUp,
     Note,
     Outcome,
     Reload,
@@ -203,13 +204,13 @@ def test_the_outcome_of_a_failed_reload_says_why() -> None:
     reload(one)
     victim = one.by_slot(0, generation=2).worker
     said = one.feed(Exited(victim, None, "SIGSEGV"))
-    assert Outcome(2, "worker died signal=SIGSEGV") in said
+    assert Outcome(2, "worker died (signal=SIGSEGV)") in said
 
     one.pass_time(RELOAD_SPACING_S)
     one.feed(Reload())
     starting = one.by_slot(0, generation=3).worker
     said = one.feed(Said(starting, ipc.Failed(4, "no database", "")))
-    assert Outcome(3, "worker failed: no database code=4") in said
+    assert Outcome(3, "worker failed: no database (code=4)") in said
 
 
 def test_a_reload_that_overtakes_the_start_has_an_outcome_too() -> None:
@@ -219,3 +220,20 @@ def test_a_reload_that_overtakes_the_start_has_an_outcome_too() -> None:
     one.boot_all()
     assert one.served == [2]
     assert one.outcomes == [(2, True)]
+
+
+def test_a_reload_whose_worker_only_hangs_up_fails_at_once_and_is_told_with_its_end() -> None:
+    one = kernel()
+    reload(one)
+    victim = one.by_slot(0, generation=2).worker
+    hung_up = one.feed(HungUp(victim))
+    assert one.supervisor.coming == 0
+    assert not any(isinstance(action, Outcome) for action in hung_up)
+    assert Outcome(2, "worker died (status=9)") in one.feed(Exited(victim, 9))
+
+
+def test_a_reload_whose_worker_is_told_to_go_by_a_stranger_says_so() -> None:
+    one = kernel()
+    reload(one)
+    said = one.feed(Said(one.by_slot(0, generation=2).worker, ipc.Draining(1, 0)))
+    assert Outcome(2, "a new worker goes, though nobody here has told it to") in said

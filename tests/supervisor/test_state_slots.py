@@ -74,6 +74,8 @@ def test_a_slot_less_is_left_out_first_then_drained_then_closed() -> None:
     one.pass_time(0.1)
     assert last.drains
     assert one.slots == 2
+    # Who waits in its queue is the drained worker's to let in: it would be lost with an adopter.
+    assert one.adopted == {}
     one.drain(last)
     assert one.slots == 1
     assert one.out == frozenset()

@@ -22,15 +22,16 @@ from typing import IO, Any, Final
 
 import psutil
 
-from tests.support.server import Server, group_exists
+from tests.support.server import Server
 from tests.support.serverlog import wait_until
 
-# Of each kind so many; of "steady", connections each second.
+# Of each kind so many; of "steady" and "busy", connections each second.
 ALL_KINDS: Final[dict[str, float]] = {
     "keep": 8,
     "idle": 8,
     "new": 8,
     "steady": 100,
+    "busy": 60,
     "slow": 4,
     "stream": 4,
     "upload": 2,
@@ -190,15 +191,11 @@ class Clients:
         """Until no other code has answered for a while."""
 
         def settled() -> bool:
-            last = [versions for _, versions, _ in self._recent[-10:]]
-            return len(last) == 10 and {name for one in last for name in one} == {version}
+            last = [versions for _, versions, _ in self._recent[-6:]]
+            return len(last) == 6 and {name for one in last for name in one} == {version}
 
         wait_until(settled, f"nothing but version {version}")
 
     def waited(self, since: float, until: float) -> list[float]:
         """Sorted seconds that new connections took that were begun in this time."""
         return sorted(took for begun, took in self.waits if since <= begun < until)
-
-
-def nobody_left(server: Server) -> bool:
-    return not group_exists(server.pid)

@@ -55,6 +55,7 @@ class Process:
     lame: bool = False
     aborted: bool = False
     killed: bool = False
+    closed: bool = False  # its listeners
     inbox: list[ipc.ToWorker] = field(default_factory=list)
 
     @property
@@ -137,7 +138,7 @@ class FakeKernel:
                 self.out -= {slot}
                 assert slot == self.slots > 0, self.story
                 for process in self.processes.values():
-                    assert process.slot != slot or not process.serves, self.story
+                    assert process.slot != slot or process.closed, self.story
             case Steer(weights):
                 chosen = {slot for slot, _ in weights}
                 assert chosen <= set(range(self.slots)), self.story
@@ -252,6 +253,7 @@ class FakeKernel:
 
     def drain(self, process: Process) -> None:
         """It has been told to go, or (SIGTERM from a stranger) goes by itself."""
+        process.closed = True
         self.feed(Said(process.worker, ipc.Draining(1, 0)))
         self.feed(Said(process.worker, ipc.Drained(0)))
         self.feed(HungUp(process.worker))

@@ -54,11 +54,13 @@ KINDS: Final = {
     "idle": Kind("/", think_s=0.4),  # mostly does nothing when a connection is to end
     "new": Kind("/", once=True, think_s=0.03),
     "steady": Kind("/", once=True),  # so many each second, whatever becomes of the others
+    "busy": Kind("/busy", once=True),  # the same, and each keeps its worker's event loop for 3 ms
     "slow": Kind("/slow"),
     "stream": Kind("/stream", ends_with=b"end"),
     "upload": Kind("/upload", upload=True, ends_with=str(len(PIECE) * PIECES).encode()),
     "events": Kind("/events", ends_with=b"data: bye\n\n", single=True),
 }
+BY_THE_CLOCK: Final = {"steady", "busy"}  # these ask for the end of their connections
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,8 @@ class Load:
         waiting = asyncio.create_task(self._wait_for_the_end())
         async with asyncio.TaskGroup() as clients:
             for name, count in counts.items():
-                if name == "steady":
-                    clients.create_task(self._steady(clients, count))
+                if name in BY_THE_CLOCK:
+                    clients.create_task(self._by_the_clock(name, clients, count))
                     continue
                 for _ in range(int(count)):
                     clients.create_task(self._client(name))
@@ -222,11 +224,11 @@ class Load:
         if connection:
             connection.close()
 
-    async def _steady(self, clients: asyncio.TaskGroup, rate: float) -> None:
+    async def _by_the_clock(self, name: str, clients: asyncio.TaskGroup, rate: float) -> None:
         """Opens connections by the clock, and leaves each to itself."""
         due = time.monotonic()
         while not self._over.is_set():
-            clients.create_task(self._ask("steady", KINDS["steady"], None))
+            clients.create_task(self._ask(name, KINDS[name], None))
             due += 1 / rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
@@ -265,7 +267,7 @@ class Load:
         self._pids[connection.pid] += 1
         if kind.once:
             self._waits.append((begun, time.monotonic() - begun))
-        if answer.closes and name != "steady":
+        if answer.closes and name not in BY_THE_CLOCK:
             self._leave()
         if kind.once or answer.closes:
             connection.close()
@@ -282,7 +284,7 @@ class Load:
         lines = [f"{method} {kind.path} HTTP/1.1", "Host: test"]
         if kind.upload:
             lines.append(f"Content-Length: {len(PIECE) * PIECES}")
-        if name == "steady":
+        if name in BY_THE_CLOCK:
             lines.append("Connection: close")
         await connection.send("\r\n".join([*lines, "", ""]).encode())
         if kind.upload:

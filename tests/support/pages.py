@@ -105,7 +105,12 @@ class Follower:
             script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
             script.chmod(0o755)
         path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
-        self._variables = {"PATH": path, "POUNCE_PORT": self._port, "PYTHONDONTWRITEBYTECODE": "1"}
+        self._variables = {
+            "PATH": path,
+            "POUNCE_PORT": self._port,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "RUNTIME_DIRECTORY": str(folder / ".run"),  # pounce ctl finds no other server
+        }
 
     def follow(self, block: Block) -> None:
         if block.language in ("python", "toml", "json"):
@@ -158,7 +163,7 @@ class Follower:
             return
         program = command.split()[0].rpartition("/")[2]
         if program == "pounce" and not re.search(
-            r"^pounce (check|--help|--version)|[|;&]", command
+            r"^pounce (check|ctl|--help|--version)|[|;&]", command
         ):
             self._serve(command, printed)
             return

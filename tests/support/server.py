@@ -137,11 +137,20 @@ def is_worker(child: psutil.Process) -> bool:
 
 
 def group_exists(group: int) -> bool:
+    """Is there a process of the group that has not ended?
+
+    One that has ended may wait for process 1 to take note, which may not be in a hurry, or for
+    these tests themselves, where one of them has made them the parent of orphans.
+    """
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    return True
+    for one in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(one.pid) == group and one.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def command(app: str, options: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from signal import SIGTERM
 
@@ -33,10 +34,13 @@ def test_a_start_that_fails_ends_with_its_status_and_says_why_once(
     options = ("--workers", str(workers))
     with started(f"{APPS}.{app}", *options, serving=False) as server:
         assert server.wait() == status, server.log.text
+        reason = said or "worker died"
+        last = server.log.records()[-1].text
+        assert re.search(f"^the server cannot start: .*{reason}.* status={status}$", last), last
         server.log.expect("the server cannot start")
         if said:
-            server.log.expect(f"(template|worker) failed: .*{said}")
-            assert len(server.log.find("(template|worker) failed")) == 1
+            server.log.expect(f"^(template|worker) failed: .*{said}")
+            assert len(server.log.find("^(template|worker) failed")) == 1
         else:
             server.log.expect("worker died")
         assert server.log.text.count("Traceback") == (1 if traceback else 0)

@@ -41,6 +41,8 @@ def running(
     with shared(
         xprocess, f"{request.param}_app", "--workers", "2", env=variables(directory)
     ) as server:
+        if request.param == "litestar":  # its import starts a thread, which no fork survives
+            server.log.expect("import started 1 threads .*, so each worker imports for itself")
         yield Site(request.param, server, directory)
 
 

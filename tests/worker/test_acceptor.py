@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
-import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from pounce.worker.acceptor import AT_ONCE, ReaderAcceptor, Room, ServerAcceptor, make_acceptor
+from pounce.worker.acceptor import AT_ONCE, ReaderAcceptor, ServerAcceptor, make_acceptor
 from pounce.worker.connection import Connection
 from tests.support.transport import make_service
 from tests.worker.test_connection import GET, hello
@@ -246,93 +244,6 @@ def test_an_acceptor_that_cannot_accept_pauses_and_tries_again(
 
     run(main(), asyncio.new_event_loop)
     assert [record.levelno for record in caplog.records] == [level]
-
-
-def test_room_is_found_out_before_the_last_descriptor_is_taken() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with listener() as kept:
-        lowest = os.dup(kept.fileno())
-        taken = [lowest]
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(32, lowest + 20), hard))
-            room = Room(kept.fileno())
-            while room.left():
-                taken.append(os.dup(kept.fileno()))
-            assert len(taken) > 10
-            taken.append(os.dup(kept.fileno()))  # for the application
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.dup(kept.fileno()))
-            assert not room.left()
-            os.close(taken.pop(0))
-            assert room.left()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for descriptor in taken:
-                os.close(descriptor)
-
-
-class NoRoom:
-    """Stands for Room, as full as a test likes."""
-
-    def __init__(self) -> None:
-        self.full = True
-        self.asked = 0
-
-    def left(self) -> bool:
-        self.asked += 1
-        return not self.full
-
-
-@pytest.mark.parametrize("failures", [0, 1])
-def test_near_the_limit_of_descriptors_clients_wait_in_the_queue(
-    failures: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with listener() as kept, connected(kept) as first:
-            acceptor = ServerAcceptor(loop, [kept.fileno()], Greeter, backlog=BACKLOG)
-            await acceptor.start()
-            room = NoRoom()
-            acceptor._room = room  # type: ignore[assignment]
-            assert await greeting(first) == b"hello"
-            while acceptor._servers:
-                await asyncio.sleep(0)
-            with connected(kept) as second:
-                asked = room.asked
-                while room.asked == asked:  # it is looked at again, without a busy loop
-                    await asyncio.sleep(0)
-                with pytest.raises(BlockingIOError):
-                    second.recv(100)
-                acceptor._listeners = [*[-1] * failures, kept.fileno()]
-                room.full = False
-                while failures and acceptor._opening is None:
-                    await asyncio.sleep(0)
-                acceptor._listeners = [kept.fileno()]
-                assert await greeting(second) == b"hello"
-            await acceptor.stop()
-
-    run(main(), uvloop.new_event_loop)
-    assert [record.getMessage() for record in caplog.records] == [
-        "cannot accept, pausing error=few descriptors are left pause_s=0.25"
-    ]
-
-
-def test_a_pause_near_the_limit_ends_with_the_acceptor() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with listener() as kept:
-            acceptor = ServerAcceptor(loop, [kept.fileno()], Greeter, backlog=BACKLOG)
-            await acceptor.start()
-            acceptor._pause()
-            timer = acceptor._paused
-            acceptor._opening = loop.create_task(acceptor._reopen())
-            await acceptor.stop()
-            assert timer is not None
-            assert timer.cancelled()
-            assert not acceptor._servers
-
-    run(main(), uvloop.new_event_loop)
 
 
 def test_stopping_while_it_pauses_ends_the_pause() -> None:

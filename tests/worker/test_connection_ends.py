@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pounce.access_log import AccessLog, LineWriter
 from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker.connection import (
+    DRAIN_FIRST_BYTE,
     DRAIN_LINGER,
     LINGER_LONGEST,
     LINGER_TIMEOUT,
@@ -113,6 +116,21 @@ def test_a_draining_idle_connection_is_closed_after_a_short_linger() -> None:
     played(story)
 
 
+@pytest.mark.parametrize("silent_timeout", [0.0, 10.0])
+def test_a_draining_connection_that_was_always_silent_does_not_hold_up_the_worker(
+    silent_timeout: float,
+) -> None:
+    async def story(one: Swept) -> None:
+        one.sweep(0.5)
+        one.connection.drain()
+        one.sweep(DRAIN_FIRST_BYTE * 0.9)
+        assert one.transport.state == "open", "its first request may be on its way"
+        one.sweep(DRAIN_FIRST_BYTE * 0.2)
+        assert one.transport.state == "closing"
+
+    played(story, timeouts=Timeouts(silent_timeout=silent_timeout))
+
+
 def test_a_request_within_the_linger_is_answered_and_the_connection_closed() -> None:
     async def story(one: Swept) -> None:
         one.connection.drain()
@@ -160,6 +178,22 @@ def test_a_connection_over_the_limit_gets_503_and_is_counted() -> None:
     assert one.service.stats.rejected == 1
     assert changes == [+1, -1]
     assert not one.service.connections
+
+
+def test_a_connection_over_the_limit_has_an_access_line(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+
+    async def main() -> None:
+        access = AccessLog(LineWriter(str(path)), worker=1, form="text")
+        service = make_service(hello, admit=lambda change: change < 0, access=access)
+        Swept(service)
+        service.flush_access()
+        access.writer.close()
+
+    asyncio.run(main())
+    assert [line.split(" ", 1)[1] for line in path.read_text().splitlines()] == [
+        '127.0.0.1:50000 "-" 503 0B 0us worker=1'
+    ]
 
 
 def test_of_those_over_the_limit_only_so_many_are_waited_for() -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import uvloop
@@ -17,11 +17,13 @@ from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker.connection import Connection, Waiting
 from pounce.worker.http_stream import ClientDisconnected
 from pounce.worker.service import Service, Timeouts
+from pounce.worker.wire import ResponseError
 from tests.support.transport import make_service
 from tests.worker.test_connection import GET
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB, more than a socket takes at once
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+PART: Message = {"type": "http.response.zerocopysend", "count": len(CONTENT), "more_body": True}
 
 HUNG = 30.0  # seconds: nothing here takes one
 
@@ -227,5 +229,48 @@ def test_a_client_that_leaves_before_the_file_is_begun_ends_the_wait(
         pair.theirs.close()
         await pair.until(lambda: seen)
         assert isinstance(seen[0], ClientDisconnected)
+
+    played(story, path, make_loop)
+
+
+async def past_the_end(file: BinaryIO, send: Send) -> None:
+    with contextlib.suppress(ResponseError):
+        await send({**PART, "file": file, "offset": 10})
+
+
+async def cancelled(file: BinaryIO, send: Send) -> None:
+    sending = asyncio.ensure_future(send({**PART, "file": file}))
+    await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.wait([sending])
+
+
+async def not_awaited(file: BinaryIO, send: Send) -> None:
+    asyncio.ensure_future(send({**PART, "file": file}))  # noqa: RUF006  # what is wrong with it
+    await asyncio.sleep(0)
+
+
+@both_loops
+@pytest.mark.parametrize("way", [past_the_end, cancelled, not_awaited])
+def test_a_file_that_is_not_sent_whole_can_not_be_ended_as_if_it_were(
+    way: Callable[[BinaryIO, Send], Awaitable[None]], path: Path, make_loop: MakeLoop
+) -> None:
+    asked: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["method"])
+        await send({**START, "headers": [(b"content-length", b"%d" % len(CONTENT))]})
+        with path.open("rb") as file:
+            await way(file, send)
+            await send({"type": "http.response.body", "body": b""})
+
+    async def story(pair: Pair) -> None:
+        pair.service.app = app
+        await pair.open()
+        await pair.send(GET + GET)
+        with contextlib.suppress(ConnectionError):  # or it just ends
+            answer = await pair.receive()
+            assert len(answer.partition(b"\r\n\r\n")[2]) < len(CONTENT)
+        assert asked == ["GET"], "the second answer would be read as the rest of the first"
 
     played(story, path, make_loop)

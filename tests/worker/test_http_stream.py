@@ -71,8 +71,11 @@ class FakePeer:
     def __init__(self) -> None:
         self.files: list[bytes] = []
         self.error: Exception | None = None
+        self.may_send = asyncio.Event()
+        self.may_send.set()
 
     async def send_file(self, source: FileSource) -> None:
+        await self.may_send.wait()
         if self.error is not None:
             raise self.error
         self.files.append(b"".join(source.pieces()))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pounce.asgi import Receive, Send
-from pounce.worker.http_stream import SENDS_IN_A_ROW, ClientDisconnected
+from pounce.worker.http_stream import ALLOWED, SENDS_IN_A_ROW, ClientDisconnected, Stage
+from pounce.worker.wire import ResponseError
 from tests.support.transport import settle
 from tests.worker.test_http_stream import BODY, MORE, START, Bench, app_of, play
 
@@ -239,3 +240,34 @@ def test_a_client_that_leaves_within_a_file_ends_it(path: Path) -> None:
         return len(content(bench.wire.calls))
 
     assert asyncio.run(main()) < 200_000
+
+
+@pytest.mark.parametrize("kind", [*ALLOWED])
+@pytest.mark.parametrize("takes_files", [True, False])
+def test_nothing_can_be_sent_while_a_file_is(kind: str, takes_files: bool, path: Path) -> None:
+    async def main() -> str:
+        said: list[str] = []
+
+        async def run(receive: Receive, send: Send) -> None:
+            await send(START)
+            sending = asyncio.ensure_future(
+                send({"type": "http.response.pathsend", "path": str(path)})
+            )
+            await asyncio.sleep(0)
+            with pytest.raises(ResponseError) as caught:
+                await send({"type": kind})
+            said.append(str(caught.value))
+            bench.wire.congested = False
+            bench.peer.may_send.set()
+            bench.stream.resumed()
+            await sending
+
+        bench = Bench(app_of(run))
+        bench.wire.takes_files = takes_files
+        bench.wire.congested = True
+        bench.peer.may_send.clear()
+        await bench.task
+        assert bench.wire.calls[-1] == ("data", b"", True), "it goes on all the same"
+        return said[0]
+
+    assert asyncio.run(main()) == f"{kind!r} was sent, expected {Stage.FILE.value}"

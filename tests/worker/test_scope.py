@@ -279,6 +279,8 @@ def test_a_stranger_changes_nothing() -> None:
         ([(b"x-forwarded-host", b"evil.test, shop.test")], "http", b"shop.test"),
         ([(b"x-forwarded-host", b"a b")], "http", b"example.test"),
         ([(b"x-forwarded-host", b"user@shop.test")], "http", b"example.test"),
+        ([(b"x-forwarded-host", b"[::::]")], "http", b"example.test"),
+        ([(b"x-forwarded-host", b"shop.test:65536")], "http", b"example.test"),
         ([(b"x-forwarded-host", b"shop.test:8443:1")], "http", b"example.test"),
         ([(b"x-forwarded-host", b"sh\xf6p.test")], "http", b"example.test"),
         ([(b"x-forwarded-proto", b"https, ")], "https", b"example.test"),

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
 
 from pounce import ipc
 from pounce.asgi import Receive, Scope, Send
 from pounce.worker import worker as worker_module
-from pounce.worker.acceptor import make_acceptor
 from pounce.worker.connection import Connection
-from pounce.worker.door import Door
 from pounce.worker.lifespan import Lifespan
-from pounce.worker.service import Service, Timeouts
-from pounce.worker.worker import Worker, sweep_interval
+from pounce.worker.service import Timeouts
+from pounce.worker.worker import sweep_interval
+from tests.support.at_work import HUNG, at_work, collector_kept
 from tests.support.transport import MemoryTransport, make_service
 from tests.worker.test_connection import hello
 
 SILENT = Timeouts(silent_timeout=0.2)
-HUNG = 30.0  # seconds; only a failing test waits so long
 
 
 class Broken(Connection):
@@ -43,63 +38,14 @@ class Broken(Connection):
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    """The garbage collector, which a worker sets for the whole process."""
-    threshold = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*threshold)
+    with collector_kept():
+        yield
 
 
 def joined(connection: Connection) -> tuple[Connection, MemoryTransport]:
     transport = MemoryTransport()
     connection.connection_made(transport)
     return connection, transport
-
-
-class MasterEnd:
-    """The master's end of the channel to a worker."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._reader = ipc.LineReader()
-        channel.setblocking(False)
-
-    def say(self, message: ipc.ToWorker) -> None:
-        self._channel.send(ipc.encode(message))
-
-    async def hear(self, kind: type[object]) -> None:
-        """Until the worker has said so."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(HUNG):
-            while True:
-                data = await loop.sock_recv(self._channel, 4096)
-                assert data, f"the worker left without {kind.__name__}"
-                said = [ipc.decode(line) for line in self._reader.feed(data)]
-                if any(isinstance(one, kind) for one in said):
-                    return
-
-
-@asynccontextmanager
-async def at_work(service: Service, lifespan: Lifespan) -> AsyncIterator[MasterEnd]:
-    """A worker that accepts; at the end of the block it must be on its way out."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    worker = Worker(ipc.Seat(0, 1, 0, theirs.detach(), ()))
-    door = Door(
-        [], lambda own: make_acceptor(service.loop, own, lambda: Connection(service), backlog=1)
-    )
-    serving = asyncio.create_task(
-        worker.serve(service, lifespan, door, date=False, shutdown_timeout=1.0)
-    )
-    with ours:
-        master = MasterEnd(ours)
-        await master.hear(ipc.Ready)
-        master.say(ipc.Go())
-        await master.hear(ipc.Accepting)
-        yield master
-        async with asyncio.timeout(HUNG):
-            assert await serving == 0
-    worker._control._socket.close()
 
 
 def test_a_connection_whose_deadlines_fail_is_cut_and_the_others_have_theirs(

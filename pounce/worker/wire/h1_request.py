@@ -7,6 +7,7 @@ str.strip() and str.lower() take far more than the grammar does.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ TARGET_BYTES: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
 FIELD_LINE: Final = re.compile(FIELD)
 VERSION_10_OR_11: Final = (b"HTTP/1.0", b"HTTP/1.1")
 
-# uri-host [":" port] of RFC 3986 §3.2, without userinfo. Empty is allowed (RFC 9112 §3.2), but not
-# a port of nothing (RFC 9110 §4.2.1).
+# uri-host [":" port] of RFC 3986 §3.2, without userinfo: what is in brackets, and the port. Empty
+# is allowed (RFC 9112 §3.2), but not a port of nothing (RFC 9110 §4.2.1).
 HOST: Final = re.compile(
-    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})++(?::[0-9]{0,5})?)?"
-    rb"|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
+    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})++|\[([0-9A-Fa-f:.]+)\])"
+    rb"(?::([0-9]{0,5}))?|"
 )
+LAST_PORT: Final = 65535
 CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")  # below 2^63 whatever the digits are
 TOKEN_ONLY: Final = re.compile(TOKEN + rb"+")
 ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)(.*)")
@@ -202,11 +204,24 @@ def quick_facts(headers: list[Header]) -> Facts | None:
     return Facts(int(length), True, False, b"", False) if length else NO_BODY
 
 
+def is_host(value: bytes) -> bool:
+    """Can a URL be built from it: a host, or nothing, with an optional port (RFC 3986 §3.2)."""
+    parts = HOST.fullmatch(value)
+    if parts is None or int(parts[2] or 0) > LAST_PORT:
+        return False
+    if parts[1] is not None:  # urllib raises for [1.2] and [::::], each time it is asked for
+        try:
+            ipaddress.IPv6Address(parts[1].decode("ascii"))
+        except ValueError:
+            return False
+    return True
+
+
 def _check_host(value: bytes) -> None:
     if value in _KNOWN_HOSTS:
         return
     # No peer checks it, and frameworks build URLs from it (CVE-2026-48710).
-    if not HOST.fullmatch(value):
+    if not is_host(value):
         raise Refusal(400, "Host is not a host with an optional port")
     if len(_KNOWN_HOSTS) >= _KNOWN_HOSTS_LIMIT:
         _KNOWN_HOSTS.clear()
