@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pounce.addresses import WANT
-from pounce.config_processes import PROCESSES, WORKERS, ProcessSettings
+from pounce.config_processes import PROCESSES, WORKERS
+from pounce.config_websockets import WEBSOCKETS, WebSocketSettings
 from pounce.settings import Form, Setting, declared, setting
 
 APPLICATION: Final = "Application"
@@ -27,6 +28,7 @@ GROUPS: Final = (
     PROCESSES,
     LIMITS,
     TIMEOUTS,
+    WEBSOCKETS,
     PROXIES,
     HEADERS,
     LOGS,
@@ -79,7 +81,7 @@ NOT_EMPTY: Final = Form(bool, "a text that is not empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(ProcessSettings):
+class Config(WebSocketSettings):
     """Every setting, once. The flags, the POUNCE_* variables and docs/settings.md are read off it.
 
     Durations are in seconds, sizes in bytes. A Config whose values break their limits cannot be
@@ -204,6 +206,14 @@ class Config(ProcessSettings):
         least=0,
         zero="no limit",
         help="Longest request body; past it 413.",
+    )
+    write_buffer: int = setting(
+        65536,
+        group=LIMITS,
+        unit="bytes",
+        least=1,
+        help="What waits to be sent to one peer before the application's send() waits for it to "
+        "read.",
     )
 
     silent_timeout: float = setting(

@@ -250,6 +250,9 @@ def need_extras(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None
         if value in ("uvloop", "httptools") and not _is_installed(value):
             what = f"{name} {value} (from {origins.get(name, 'Config')})"
             raise ExtraMissing(what, library=value, extra="fast")
+    if config.websockets == "on" and not _is_installed("wsproto"):
+        what = f"websockets on (from {origins.get('websockets', 'Config')})"
+        raise ExtraMissing(what, library="wsproto", extra="ws")
 
 
 def need_access_log(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
@@ -312,8 +315,14 @@ def banner(config: Config, names: Sequence[str]) -> list[str]:
         f"pounce {__version__} serves {name_of(config)} pid={os.getpid()} "
         f"python={platform.python_version()}",
         *(f"address {url_of(name)}" for name in names),
-        f"workers={slots_of(config)} loop={loop} http={parser}",
+        f"workers={slots_of(config)} loop={loop} http={parser} websockets={_websockets(config)}",
     ]
+
+
+def _websockets(config: Config) -> str:
+    if config.websockets == "auto" and not _is_installed("wsproto"):
+        return "off (wsproto is not installed; the extra ws brings it)"
+    return "off" if config.websockets == "off" else "on"
 
 
 def name_of(config: Config) -> str:

@@ -19,6 +19,7 @@ PURE = [
         "asgi.py",
         "config.py",
         "config_processes.py",
+        "config_websockets.py",
         "ctl/words.py",
         "errors.py",
         "ipc.py",
@@ -40,6 +41,9 @@ PURE = [
         "worker/proxy_header.py",
         "worker/scope.py",
         "worker/stats.py",
+        "worker/websocket_deadlines.py",
+        "worker/websocket_parting.py",
+        "worker/websocket_stages.py",
     )
 ] + sorted((ROOT / "pounce/worker/wire").glob("*.py"))
 BLOCKING = {"asyncio", "os", "select", "selectors", "signal", "socket", "threading", "time"}

@@ -108,12 +108,33 @@ def new_service(
             body_min_rate=config.body_min_rate,
             keep_alive_timeout=config.keep_alive_timeout,
             write_timeout=config.write_timeout,
+            websocket=(
+                config.websocket_handshake_timeout,
+                config.websocket_ping_interval,
+                config.websocket_ping_timeout,
+            ),
         ),
         trust=Trust(config.forwarded_allow_ips),
         access=_access_log(config),
         admit=admit,
         turned_away_limit=max(TURNED_AWAY_LIMIT, config.max_connections // 4),
+        write_buffer=config.write_buffer,
         proxy_protocol=config.proxy_protocol,
         root_path=config.root_path,
         state=state,
     )
+
+
+def serve_websockets(config: Config, service: Service) -> bool:
+    """Lets a service open WebSockets; False where the settings or a missing wsproto forbid it."""
+    if config.websockets == "off":
+        return False
+    try:
+        from pounce.worker.websocket_assembly import new_opening
+    except ImportError:
+        if config.websockets == "on":
+            raise
+        return False
+    service.open_websocket = new_opening(config, service)
+    service.rules.websockets = True
+    return True

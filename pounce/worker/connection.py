@@ -27,9 +27,6 @@ from pounce.worker.wire.h1_states import Reading, Writing
 
 log = logging.getLogger("pounce")
 
-# The transport asks for a pause above, and lets go on below.
-WRITE_HIGH: Final = 64 * 1024
-WRITE_LOW: Final = 16 * 1024
 # After our side is closed: how long input is still read and dropped, without any and in all
 # (nginx: 5 and 30 seconds).
 LINGER_TIMEOUT: Final = 2.0
@@ -106,7 +103,7 @@ class Connection(asyncio.Protocol):
         transport = cast(asyncio.Transport, base)  # uvloop's are none by inheritance
         service = self._service
         self._transport = transport
-        transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        transport.set_write_buffer_limits(service.write_buffer)
         self.info = _connection_info(transport, service)
         self._wire = Http1Wire(service.reader, self, transport.write, service.rules)
         self._wire.draining = service.draining
@@ -244,7 +241,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._file = self._room = None
             if not transport.is_closing():
-                transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+                transport.set_write_buffer_limits(self._service.write_buffer)
 
     # Deadlines.
 

@@ -62,6 +62,11 @@ class Inbox:
             self.full = False
         return message
 
+    @property
+    def awaited(self) -> bool:
+        """It is empty, and somebody waits for a message."""
+        return bool(self._waiters) and not self._messages
+
     def clear(self) -> None:
         """Nobody will ask for them."""
         self._messages.clear()

@@ -19,7 +19,13 @@ from pounce.config import Config
 from pounce.errors import EXIT_OK, LoadError
 from pounce.scoreboard import Scoreboard
 from pounce.worker.acceptor import Acceptor, make_acceptor
-from pounce.worker.assembly import counter, new_loop, new_reader, new_service
+from pounce.worker.assembly import (
+    counter,
+    new_loop,
+    new_reader,
+    new_service,
+    serve_websockets,
+)
 from pounce.worker.confession import confess_when_asked, write_stacks_at_the_end
 from pounce.worker.connection import Connection
 from pounce.worker.door import Door
@@ -44,6 +50,9 @@ def load(config: Config) -> App:
         with contextlib.suppress(ImportError):
             import uvloop  # noqa: F401
     new_reader(config.http)
+    if config.websockets != "off":
+        with contextlib.suppress(ImportError):
+            import pounce.worker.websocket_assembly  # noqa: F401
     gc.set_threshold(*GC_THRESHOLDS)
     return load_app(config.app, factory=config.factory, app_dir=config.app_dir)
 
@@ -82,6 +91,7 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
         lifespan.state,
         admit=counter(scoreboard, seat.record, config.max_connections),
     )
+    serve_websockets(config, service)
     confess_when_asked(service)
 
     def accept_on(listeners: Sequence[int]) -> Acceptor:
@@ -94,5 +104,6 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
             Door(seat.listeners, accept_on),
             date=config.date_header,
             shutdown_timeout=config.shutdown_timeout,
+            websocket_drain=config.websocket_drain,
         )
     )

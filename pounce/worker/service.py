@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pounce.worker.http_stream import HttpStream
     from pounce.worker.sendfile import FileSource
     from pounce.worker.websocket_stream import WebSocketStream
+    from pounce.worker.websocket_tunnel import WebSocketTunnel
 
 
 log = logging.getLogger("pounce")
@@ -33,6 +34,7 @@ SAY_EVERY: Final = 10.0  # seconds between two lines about access lines that nob
 # Clients that heard 503 and are left to read it do not count for max_connections; so many of them,
 # or a quarter of that limit, may linger in one worker.
 TURNED_AWAY_LIMIT: Final = 16
+WRITE_BUFFER: Final = 64 * 1024
 
 
 class Peer(Protocol):
@@ -48,6 +50,9 @@ class Timeouts:
     """When a peer that does not get on is given up; the settings of the same names say more.
 
     All in seconds, 0 for never; `body_min_rate` in bytes per second.
+
+    Attributes:
+        websocket: those that WebSockets have beside; they look after them themselves.
     """
 
     silent_timeout: float = 10.0
@@ -56,6 +61,7 @@ class Timeouts:
     body_min_rate: int = 240
     keep_alive_timeout: float = 75.0
     write_timeout: float = 60.0
+    websocket: tuple[float, ...] = ()
 
 
 class Clock:
@@ -81,12 +87,14 @@ class Service:
         draining: no connection shall outlive its present request.
         leaving: nothing is accepted any more, and who is idle is not waited for.
         notice: tells applications of the drain.
+        websockets: those whose end has not come, from the request for them on.
         open_websocket: makes the stream of a request for a WebSocket; None where none is served.
         wake: to be called when a client comes after a while without any; None while some come.
         extensions: of every scope.
         admit: counts one more connection, or one less; False when that is one too many.
         turned_away: of `connections`, those that were one too many and are not gone yet.
         turned_away_limit: past so many, who is told 503 is not waited for.
+        write_buffer: bytes that may wait to be sent to one peer before its application waits.
     """
 
     __slots__ = (
@@ -116,6 +124,8 @@ class Service:
         "turned_away",
         "turned_away_limit",
         "wake",
+        "websockets",
+        "write_buffer",
     )
 
     def __init__(
@@ -130,6 +140,7 @@ class Service:
         access: AccessLog | None = None,
         admit: Callable[[int], bool] = lambda change: True,
         turned_away_limit: int = TURNED_AWAY_LIMIT,
+        write_buffer: int = WRITE_BUFFER,
         proxy_protocol: bool = False,
         root_path: str = "",
         state: dict[str, Any] | None = None,
@@ -144,6 +155,7 @@ class Service:
         self.admit = admit
         self.turned_away = 0
         self.turned_away_limit = turned_away_limit
+        self.write_buffer = write_buffer
         self.proxy_protocol = proxy_protocol
         self.root_path = root_path
         self.state = {} if state is None else state
@@ -151,6 +163,7 @@ class Service:
         self.stats = Stats()
         self.connections: set[Connection] = set()
         self.running: dict[HttpStream | WebSocketStream, asyncio.Task[None]] = {}
+        self.websockets: set[WebSocketTunnel] = set()
         self.open_websocket: Callable[[Wire, RequestHead, Peer], Receiver] | None = None
         self.wake: Callable[[], None] | None = None
         self.notice = DrainNotice()

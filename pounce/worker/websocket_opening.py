@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import Task
+from random import uniform
 from time import monotonic
 
 from pounce.asgi import Scope
@@ -46,22 +47,33 @@ class Opening:
     """Opens the WebSockets of one worker: `Service.open_websocket`."""
 
     def __init__(
-        self, service: Service, *, handshake: HandshakeRules, rules: WebSocketRules
+        self,
+        service: Service,
+        *,
+        handshake: HandshakeRules,
+        rules: WebSocketRules,
+        max_age: float = 0.0,
     ) -> None:
+        """Args: max_age: seconds a WebSocket may live; 0: no limit."""
         self._service = service
         self._handshake = handshake
         self._rules = rules
+        self._max_age = max_age
 
     def __call__(self, wire: Wire, head: RequestHead, peer: Peer) -> Receiver:
         """Who gets what follows a head that asks for a WebSocket."""
         service = self._service
         try:
-            if service.draining:
-                raise HandshakeRefusal(503, "this worker is going")
             asked = check_request(head, self._handshake)
         except HandshakeRefusal as refusal:
             return self._refuse(wire, head, peer, refusal)
-        stream = WebSocketStream(wire, head, asked, rules=self._rules, over=self._over)
+        now = service.clock.now
+        # Who came together need not all come back together.
+        until = now + self._max_age * uniform(0.9, 1.0) if self._max_age else 0.0  # noqa: S311
+        stream = WebSocketStream(
+            wire, head, asked, rules=self._rules, over=self._over, now=now, until=until
+        )
+        service.websockets.add(stream)
         stream.begun = monotonic()
         stream.client = peer.info.client_text
         scope = peer.info.websocket_scope(head, service.trust, asked.subprotocols, stream)
@@ -76,7 +88,11 @@ class Opening:
         finally:
             del self._service.running[stream]
 
-    def _over(self, stream: WebSocketTunnel | Nobody) -> None:
+    def _over(self, stream: WebSocketTunnel) -> None:
+        self._service.websockets.discard(stream)
+        self._count(stream)
+
+    def _count(self, stream: WebSocketTunnel | Nobody) -> None:
         service = self._service
         service.stats.requests += 1
         if service.access is not None:
@@ -91,5 +107,5 @@ class Opening:
         nobody.sent = len(body)
         headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
         wire.send_head(head.stream, refusal.status, headers, body, end=True)
-        self._over(nobody)
+        self._count(nobody)
         return nobody

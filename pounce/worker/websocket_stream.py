@@ -48,6 +48,9 @@ class WebSocketStream(WebSocketTunnel):
         while (message := inbox.take()) is None:
             if self.code:
                 return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
+            if self._farewell is not None:
+                self.close(*self._farewell)
+                continue
             await inbox.wait()
         if self._paused and not inbox.full:
             self._read_on()

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from pounce.asgi import Headers
 from pounce.worker.inbox import Inbox
+from pounce.worker.websocket_deadlines import Deadlines, Verdict, WebSocketTimeouts
 from pounce.worker.websocket_stages import Stage
-from pounce.worker.wire import RequestHead, Wire
-from pounce.worker.wire.close_codes import LOST
+from pounce.worker.wire import RequestHead, ResponseError, Wire
+from pounce.worker.wire.close_codes import GOING_AWAY, INTERNAL_ERROR, LOST, POLICY
 from pounce.worker.wire.handshake import Asked
 from pounce.worker.wire.websocket import FrameLimits, WebSocketFrames
 
@@ -26,12 +27,22 @@ log = logging.getLogger("pounce")
 _CONNECTING, _HELD, _DENYING, _OPEN = Stage.CONNECTING, Stage.HELD, Stage.DENYING, Stage.OPEN
 _GONE = Stage.GONE
 
+# What the peer is told by verdict of the deadlines.
+ENDS: Final[Mapping[Verdict, tuple[int, str]]] = {
+    Verdict.SILENT: (INTERNAL_ERROR, "a ping was not answered"),
+    Verdict.IDLE: (GOING_AWAY, "nothing was said for too long"),
+    Verdict.HALF: (POLICY, "the rest of a frame did not come in time"),
+    Verdict.FLOOD: (POLICY, "too many messages a second"),
+    Verdict.OLD: (GOING_AWAY, "the time of this WebSocket is over"),
+}
+
 
 class WebSocketRules(NamedTuple):
     """What all WebSockets of a worker share; the settings of the same names say more.
 
     Attributes:
         limits: of frames and messages.
+        timeouts: until a WebSocket that does not get on is given up.
         queue: bytes of messages held for an application that has not asked for them; past it
             nothing is read of the peer until half of it was taken.
         close_timeout: seconds to wait for the peer's Close once ours is out.
@@ -40,6 +51,7 @@ class WebSocketRules(NamedTuple):
     """
 
     limits: FrameLimits = FrameLimits()
+    timeouts: WebSocketTimeouts = WebSocketTimeouts()
     queue: int = 64 * 1024
     close_timeout: float = 10.0
     level: int = -1
@@ -52,6 +64,8 @@ class WebSocketTunnel:
     Args:
         asked: what check_request() of the handshake made of `head`.
         over: called once, when nothing of this WebSocket is left on the wire.
+        now, until: when it is asked for, and when its lifetime is over, 0 for never; on the clock
+            of sweep().
 
     Attributes:
         client, begun: who asked and when, as access_log.Response.
@@ -66,6 +80,8 @@ class WebSocketTunnel:
         "_choked",
         "_closing",
         "_connected",
+        "_deadlines",
+        "_farewell",
         "_frames",
         "_headers",
         "_inbox",
@@ -99,6 +115,8 @@ class WebSocketTunnel:
         *,
         rules: WebSocketRules,
         over: Callable[[WebSocketTunnel], None],
+        now: float = 0.0,
+        until: float = 0.0,
     ) -> None:
         self._wire = wire
         self._stream = head.stream
@@ -111,6 +129,8 @@ class WebSocketTunnel:
         self._headers: Headers = ()
         self._frames: WebSocketFrames | None = None
         self._inbox = Inbox(rules.queue)
+        self._deadlines = Deadlines(rules.timeouts, now, until)
+        self._farewell: tuple[int, str] | None = None  # to be said at the next pause
         self._paused = False  # nothing is handed up by the frames: the inbox is full, or
         self._choked = False  # the peer does not take our pongs
         self._owed = 0  # bytes the wire gave and was not told to be consumed
@@ -219,10 +239,75 @@ class WebSocketTunnel:
             self._leave(code, reason)
             self._say_close(code, reason)
 
-    def idle(self) -> None:
-        """Gives memory back that only a busy WebSocket needs."""
-        if self._frames is not None:
+    def dismiss(self, code: int, reason: str) -> None:
+        """Like close(), but first lets the application finish with the message it is at.
+
+        A handshake that is not finished is answered 503.
+        """
+        if self._stage is _OPEN and not self._rests:
+            self._farewell = code, reason
+        elif self._stage is _OPEN:
+            self.close(code, reason)
+        elif self._stage is _CONNECTING or self._stage is _HELD:
+            self._turn_away()
+
+    @property
+    def alive_at(self) -> float:
+        """When the last sweep before it paused was, or its last."""
+        return self._deadlines.alive_at
+
+    @property
+    def _rests(self) -> bool:
+        """The application has answered what has come, as far as can be told."""
+        return self._inbox.awaited or not self.messages_received
+
+    def sweep(self, now: float) -> None:
+        """Looks after its deadlines.
+
+        Args:
+            now: seconds, growing only while the worker itself was running.
+        """
+        if self._stage is _OPEN:
+            assert self._frames is not None
+            verdict = self._deadlines.look(
+                now,
+                received=self.received,
+                messages=self.messages_received,
+                said=self.messages_sent,
+                midway=self._frames.midway,
+                deaf=self._paused,
+            )
+            if verdict is not Verdict.NOTHING:
+                self._execute(verdict)
+        elif self._stage is _CONNECTING or self._stage is _HELD:
+            limit = self._rules.timeouts.handshake
+            if limit and now - self._deadlines.alive_at >= limit:
+                log.warning(
+                    "application neither accepted nor denied a websocket in time path=%s",
+                    self.head.target.partition(b"?")[0].decode("ascii"),
+                )
+                self._turn_away()
+
+    def _execute(self, verdict: Verdict) -> None:
+        assert self._frames is not None
+        if verdict is Verdict.REST:
             self._frames.idle()
+        elif verdict is not Verdict.PING:
+            log.debug("websocket closed by us verdict=%s", verdict.value)
+            self.close(*ENDS[verdict])
+        elif not self._wire.congested:
+            self._write(self._frames.ping())
+
+    def _turn_away(self) -> None:
+        """Answers a handshake that nobody has answered."""
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        self.status = 503
+        try:
+            self._wire.send_head(self._stream, 503, headers, b"Service Unavailable\n", end=True)
+        except ResponseError:  # the wire has given the peer up already
+            self._wire.reset(self._stream, 0)
+        self._leave(LOST, "")
+        self._finish()
 
     def _say_close(self, code: int, reason: str) -> None:
         assert self._frames is not None

@@ -23,6 +23,7 @@ from pounce.worker.control import Control
 from pounce.worker.door import Door
 from pounce.worker.lifecycle import Cue, Do, Lifecycle, LifecycleError, Stage
 from pounce.worker.lifespan import Lifespan
+from pounce.worker.seeing_off import SeeingOff
 from pounce.worker.service import Service, Timeouts
 
 log = logging.getLogger("pounce")
@@ -30,6 +31,7 @@ log = logging.getLogger("pounce")
 TICK: Final = 1.0  # seconds between two sweeps and Date values
 IDLE_BEAT: Final = 1.0  # seconds between two heartbeats while nothing comes
 DRAIN_TICK: Final = 0.05
+DRAIN_TICK_EACH: Final = 2e-5  # of thousands of connections, each takes microseconds of a tick
 # The master is gone: nobody replaces us, and the next master wants the port.
 ORPHAN_TIMEOUT: Final = 0.5
 # Lifespan shutdown gets this long even when the drain used its time up.
@@ -67,6 +69,7 @@ class Worker:
         *,
         date: bool,
         shutdown_timeout: float,
+        websocket_drain: str = "linger",
     ) -> int:
         """From lifespan startup to lifespan shutdown; the exit status."""
         self._service = service
@@ -74,6 +77,7 @@ class Worker:
         self._door = door
         self._date = date
         self._shutdown_timeout = shutdown_timeout
+        self._seeing_off = SeeingOff(service.websockets, websocket_drain)
         self._loop = loop = service.loop
         self._over = loop.create_future()
         self._interval = sweep_interval(service.timeouts)
@@ -131,6 +135,8 @@ class Worker:
     def _drain(self, reason: str, within_s: float) -> None:
         self._service.notice.begin(reason, within_s)
         self._perform(self._lifecycle.drain(reason, within_s, self._loop.time()))
+        if self._service.leaving:
+            self._see_websockets_off()  # sooner than was said before
 
     def _cue(self, cue: Cue) -> None:
         try:
@@ -180,9 +186,16 @@ class Worker:
         service = self._service
         service.leaving = True
         self._last_answers()
-        self._control.say(ipc.Draining(http=len(service.connections), websockets=0))
-        self._interval = DRAIN_TICK
+        websockets = len(service.websockets)
+        http = max(0, len(service.connections) - websockets)
+        self._control.say(ipc.Draining(http=http, websockets=websockets))
+        self._see_websockets_off()
         self._tick()
+
+    def _see_websockets_off(self) -> None:
+        order = self._lifecycle.order
+        if order is not None:
+            self._seeing_off.begin(order.reason, self._loop.time(), order.deadline)
 
     async def _adopt(self, slot: int, descriptors: Sequence[int]) -> None:
         try:
@@ -273,25 +286,20 @@ class Worker:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(self._interval, self._tick)
+        interval = self._interval
+        if service.leaving:
+            interval = min(interval, max(DRAIN_TICK, len(service.connections) * DRAIN_TICK_EACH))
+        self._timer = self._loop.call_later(interval, self._tick)
         if self._date:
             service.rules.set_date(formatdate(usegmt=True).encode("ascii"))
         if service.access is not None:
             service.access.set_time(time.time())
         # Time in which this process stood still is nobody's fault but its own.
-        service.clock.now += min(now - self._swept_at, 2 * self._interval)
+        service.clock.now += min(now - self._swept_at, 2 * interval)
         self._swept_at = now
-        for connection in list(service.connections):
-            try:
-                connection.sweep(service.clock.now)
-            except Exception:  # a bug of ours with one peer must not become everybody's
-                log.exception(
-                    "deadlines of a connection cannot be looked at, cutting it client=%s",
-                    connection.info.client_text,
-                )
-                service.connections.discard(connection)
-                with contextlib.suppress(Exception):
-                    connection.cut("a bug of the server")
+        if service.leaving:
+            self._seeing_off.go_on(now)
+        self._sweep()
         if stage in (Stage.DRAINING, Stage.CUTTING) and not (
             service.connections or service.running
         ):
@@ -300,6 +308,32 @@ class Worker:
             deadline = self._lifecycle.next_deadline()
             if deadline is not None and now >= deadline:
                 self._cue(Cue.OVERDUE)
+
+    def _sweep(self) -> None:
+        service = self._service
+        now = service.clock.now
+        for connection in list(service.connections):
+            try:
+                connection.sweep(now)
+            except Exception:  # a bug of ours with one peer must not become everybody's
+                log.exception(
+                    "deadlines of a connection cannot be looked at, cutting it client=%s",
+                    connection.info.client_text,
+                )
+                service.connections.discard(connection)
+                with contextlib.suppress(Exception):
+                    connection.cut("a bug of the server")
+        for websocket in list(service.websockets):
+            try:
+                websocket.sweep(now)
+            except Exception:
+                log.exception(
+                    "deadlines of a websocket cannot be looked at, cutting it client=%s",
+                    websocket.client,
+                )
+                service.websockets.discard(websocket)
+                with contextlib.suppress(Exception):
+                    websocket.gone("a bug of the server")
 
 
 def resident_memory() -> int:
@@ -325,6 +359,7 @@ def sweep_interval(timeouts: Timeouts) -> float:
             timeouts.body_timeout,
             timeouts.keep_alive_timeout,
             timeouts.write_timeout,
+            *timeouts.websocket,
         )
         if value
     ]

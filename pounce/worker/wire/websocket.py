@@ -180,10 +180,10 @@ class WebSocketFrames(WebSocketOutput):
 
     @property
     def midway(self) -> bool:
-        """Part of a message or frame has come, and the peer owes the rest."""
+        """Part of a frame has come, and the peer owes the rest."""
         if self._step is _OVER or self._paused:
             return False
-        return self._step is not _HEAD or bool(self._held) or self._fragments > 0
+        return self._step is not _HEAD or bool(self._held)
 
     # All but whole short frames.
 
