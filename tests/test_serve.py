@@ -89,9 +89,11 @@ def test_the_demo_is_served_by_the_workers_and_stops_on_a_signal(
     title, address, workers = (line.partition("info    ")[2] for line in served.log[:3])
     assert title.startswith(f"pounce {__version__} serves pounce.demo:app pid={master} python=3.")
     assert address == f"address http://127.0.0.1:{served.port}"
-    assert re.fullmatch(r"workers=2 loop=(uvloop|asyncio) http=(httptools|h11)", workers)
+    assert re.fullmatch(
+        r"workers=2 loop=(uvloop|asyncio) http=(httptools|h11) websockets=on", workers
+    )
     if loop == "asyncio":
-        assert workers == "workers=2 loop=asyncio http=h11"
+        assert workers == "workers=2 loop=asyncio http=h11 websockets=on"
     assert not [line for line in served.log if re.search(r"\] (warning|error|critical) ", line)]
 
 
@@ -174,7 +176,7 @@ def test_the_banner_names_every_address_as_something_to_click_on() -> None:
     assert lines[1:] == [
         "address http://[::1]:80",
         "address unix:/x",
-        "workers=1 loop=asyncio http=h11",
+        "workers=1 loop=asyncio http=h11 websockets=on",
     ]
 
 

@@ -346,7 +346,8 @@ def test_a_websocket_that_is_over_takes_no_notice_of_anything() -> None:
         tunnel.stream.half_closed()
         tunnel.stream.resumed()
         tunnel.stream.close(1012, "reload")
-        tunnel.stream.idle()
+        tunnel.stream.dismiss(1012, "reload")
+        tunnel.stream.sweep(1000.0)
         tunnel.stream.gone("connection closed")
         assert tunnel.wire.calls == calls
         assert (len(tunnel.over), tunnel.stream.code) == (1, 1000)

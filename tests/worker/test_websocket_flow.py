@@ -232,9 +232,10 @@ def test_an_idle_websocket_gives_its_memory_back_and_goes_on() -> None:
         app = Slow()
         tunnel = Tunnel(app)
         await settle()
-        tunnel.stream.idle()
+        tunnel.stream.sweep(1.0)
         tunnel.stream.data(frame(FIN | PING))
-        tunnel.stream.idle()
+        tunnel.stream.sweep(2.0)
+        tunnel.stream.sweep(3.0)
         tunnel.stream.data(text("a") + close())
         await taken(app, 2)
         assert app.received[0]["text"] == "a"

@@ -166,12 +166,12 @@ def test_another_version_is_answered_with_the_one_spoken_here() -> None:
     played(echo, story)
 
 
-def test_a_worker_that_is_going_opens_none() -> None:
+def test_a_worker_that_is_going_still_opens_those_that_came_in_on_old_connections() -> None:
     async def story(client: Client) -> None:
-        client.service.draining = True
-        (rejected, *_) = await client.say(ask())
-        assert isinstance(rejected, RejectConnection)
-        assert rejected.status_code == 503
+        client.service.draining = client.service.leaving = True
+        client.connection.drain()
+        (accepted, *_) = await client.say(ask())
+        assert isinstance(accepted, AcceptConnection)
 
     played(echo, story)
 
