@@ -23,6 +23,7 @@ from tests.chaos.reloads import broken_reload, reload_storm, reloads
 from tests.chaos.site import BROKEN
 from tests.chaos.slots import recycling, scaling
 from tests.chaos.stops import bounded_stop, busy_master, drain_delay, good_bye
+from tests.chaos.talks import CAUSES, fairness, spread, talks
 from tests.chaos.upgrades import upgrades
 
 SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
@@ -49,6 +50,13 @@ SCENARIOS: Final[dict[str, Callable[[], Outcome]]] = {
     "drain-delay": partial(drain_delay, 5.0, leave_s=4.0),
     "good-bye": partial(good_bye, 100),
     "bounded-stop": partial(bounded_stop, 500, 50, 10, shutdown_timeout=5.0),
+    **{
+        f"websockets-{cause}": partial(talks, cause, 100, timeout_s=10.0, over_s=3.0)
+        for cause in CAUSES
+    },
+    "websockets-heed": partial(talks, "SIGTERM", 100, timeout_s=10.0, over_s=3.0, heed=True),
+    "websockets-spread": partial(spread, 2000, 8.0),
+    "websockets-even": partial(fairness, 640, 300),
     "busy-master": partial(busy_master, 5.0),
 }
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -45,6 +46,24 @@ async def events(notice: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"data: bye\n\n"})
 
 
+async def talk(scope: Message, receive: Any, send: Any) -> None:
+    """An echo that notes how each WebSocket ended. On /heed it says good-bye when told to."""
+    await receive()
+    await send({"type": "websocket.accept", "headers": headers()})
+    leaving = asyncio.create_task(leave(scope, send)) if scope["path"] == "/heed" else None
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+    if leaving is not None:
+        leaving.cancel()
+    with open(Path(__file__).with_name("ends"), "a") as notes:
+        notes.write(f"{message['code']}\n")
+
+
+async def leave(scope: Message, send: Any) -> None:
+    await scope["extensions"]["pounce.drain"]
+    await send({"type": "websocket.close", "code": 1012, "reason": "good-bye"})
+
+
 async def upload(receive: Any, send: Any) -> None:
     size, more = 0, True
     while more:
@@ -59,6 +78,9 @@ async def upload(receive: Any, send: Any) -> None:
 async def app(scope: Message, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
+        return
+    if scope["type"] == "websocket":
+        await talk(scope, receive, send)
         return
     match scope["path"]:
         case "/slow":

@@ -17,6 +17,7 @@ from tests.chaos.reloads import broken_reload, reload_storm, reloads
 from tests.chaos.site import BROKEN
 from tests.chaos.slots import recycling, scaling
 from tests.chaos.stops import bounded_stop, busy_master, drain_delay, good_bye
+from tests.chaos.talks import CAUSES, fairness, spread, talks
 
 
 def check(outcome: Outcome) -> None:
@@ -102,3 +103,20 @@ def test_a_stop_answers_what_is_in_flight_and_ends_what_would_not() -> None:
 
 def test_the_master_does_all_it_is_told_while_old_workers_drain() -> None:
     check(busy_master(6.0))
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_drain_lets_talks_end_and_sees_silent_websockets_off(cause: str) -> None:
+    check(talks(cause, 20, timeout_s=3.0, over_s=1.0))
+
+
+def test_websockets_that_hear_of_the_end_say_good_bye() -> None:
+    check(talks("SIGTERM", 20, timeout_s=30.0, over_s=1.0, heed=True))
+
+
+def test_websockets_of_a_drain_are_closed_one_after_the_other_and_all_come_back() -> None:
+    check(spread(200, 2.0))
+
+
+def test_websockets_are_even_over_the_workers_also_after_a_death() -> None:
+    check(fairness(240, 120))
