@@ -161,8 +161,7 @@ class WebSocketStream(WebSocketTunnel):
 
     def _close(self, code: int, reason: str) -> None:
         """The application is done."""
-        self._say_close(code, reason)
-        self._stage, self.code, self.reason = _CLOSED, code, reason
+        self._say_close(_CLOSED, code, reason)
         self._inbox.clear()
         self._inbox.wake()
         self._read_on()

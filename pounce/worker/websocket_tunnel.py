@@ -135,7 +135,8 @@ class WebSocketTunnel:
         self._choked = False  # the peer does not take our pongs
         self._owed = 0  # bytes the wire gave and was not told to be consumed
         self._room: asyncio.Event | None = None
-        self._closing: asyncio.TimerHandle | None = None  # our Close is out, the peer's is not in
+        # Our Close is out and the peer's is not in, or ours waits for the application.
+        self._closing: asyncio.TimerHandle | None = None
         self._sends = 0
         self.head = head
         self.begun = 0.0
@@ -162,6 +163,8 @@ class WebSocketTunnel:
 
     def end(self) -> None:
         """The peer's half is closed: on a WebSocket that is as good as gone."""
+        if self._closing is not None and self._farewell is not None:
+            self.close(*self._farewell)  # it broke the rules, and may wait to hear so
         if not self._is_over:
             if self._frames is None:
                 self._wire.reset(self._stream, 0)
@@ -222,22 +225,32 @@ class WebSocketTunnel:
         self._finish()
 
     def failed(self, code: int, reason: str) -> None:
-        """The peer broke the rules, and is told which."""
+        """The peer broke the rules, and is told which once what it said before is answered.
+
+        Otherwise that answer would depend on where TCP cut the peer's bytes. An application that
+        does not ask for more is waited for as long as a peer that does not answer a Close.
+        """
         assert self._frames is not None
-        if self._stage is _OPEN:
-            log.debug("websocket failed code=%d reason=%s", code, reason)
-            self._leave(code, reason)
-        farewell = b"" if self._frames.closing else self._frames.close(code, reason)
-        self._write(farewell, end=True)
-        self._finish()
+        if self._stage is not _OPEN:
+            self._write(b"" if self._frames.closing else self._frames.close(code, reason), end=True)
+            self._finish()
+            return
+        log.debug("websocket failed code=%d reason=%s", code, reason)
+        if self._rests:
+            self.close(code, reason)
+            return
+        self._farewell = code, reason
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(self._rules.close_timeout, self.close, code, reason)
 
     # What the worker calls.
 
     def close(self, code: int, reason: str) -> None:
         """The server's own end of it: a drain, or a peer that does not answer."""
         if self._stage is _OPEN:
-            self._leave(code, reason)
-            self._say_close(code, reason)
+            self._say_close(_GONE, code, reason)
+            self._inbox.wake()
+            self._read_on()
 
     def dismiss(self, code: int, reason: str) -> None:
         """Like close(), but first lets the application finish with the message it is at.
@@ -245,7 +258,7 @@ class WebSocketTunnel:
         A handshake that is not finished is answered 503.
         """
         if self._stage is _OPEN and not self._rests:
-            self._farewell = code, reason
+            self._farewell = self._farewell or (code, reason)
         elif self._stage is _OPEN:
             self.close(code, reason)
         elif self._stage is _CONNECTING or self._stage is _HELD:
@@ -309,9 +322,16 @@ class WebSocketTunnel:
         self._leave(LOST, "")
         self._finish()
 
-    def _say_close(self, code: int, reason: str) -> None:
+    def _say_close(self, stage: Stage, code: int, reason: str) -> None:
+        """Our Close, and the stage that it leads to."""
         assert self._frames is not None
-        self._write(self._frames.close(code, reason))
+        frame = self._frames.close(code, reason)  # first: it raises for what may not be said
+        self._stage, self.code, self.reason = stage, code, reason
+        deaf = self._frames.over
+        self._write(frame, end=deaf)
+        if deaf:
+            self._finish()
+            return
         loop = asyncio.get_running_loop()
         self._closing = loop.call_later(self._rules.close_timeout, self._cut)
 

@@ -185,6 +185,11 @@ class WebSocketFrames(WebSocketOutput):
             return False
         return self._step is not _HEAD or bool(self._held)
 
+    @property
+    def over(self) -> bool:
+        """The peer has closed, or failed; nothing more of it is read."""
+        return self._step is _OVER
+
     # All but whole short frames.
 
     def _read(self, data: bytes) -> None:
