@@ -3,3 +3,9 @@
 .PHONY: chaos
 chaos:
 	python -m tests.chaos $(ONLY)
+
+# Autobahn|Testsuite's 517 cases against pounce, strictly: a table, and exit status 1 when one is not
+# passed to the letter. `make conformance ONLY=uvicorn` runs a peer. Needs a Python 2.7 with headers.
+.PHONY: conformance
+conformance:
+	python -m tests.conformance $(ONLY)
