@@ -166,6 +166,20 @@ def test_another_version_is_answered_with_the_one_spoken_here() -> None:
     played(echo, story)
 
 
+def test_a_proxy_that_passes_on_half_of_the_upgrade_is_told_so() -> None:
+    async def story(client: Client) -> None:
+        client.connection.data_received(
+            b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: close\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await settle()
+        head, _, body = client.transport.output.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert body == b"Upgrade came, but Connection does not name it\n"
+
+    played(echo, story)
+
+
 def test_a_worker_that_is_going_still_opens_those_that_came_in_on_old_connections() -> None:
     async def story(client: Client) -> None:
         client.service.draining = client.service.leaving = True

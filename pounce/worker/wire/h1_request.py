@@ -99,7 +99,7 @@ class Facts(NamedTuple):
         length: body bytes to come; CHUNKED (-1) for the chunked coding.
         keep_alive: the peer would like to send another request after this one.
         expects: it waits for 100 Continue before it sends the body.
-        upgrade: the Upgrade field, lower case, where Connection names it too, else b"".
+        upgrade: the Upgrade field, lower case, where it is meant, else b"".
         forwarded: there is a field that speaks of a proxy.
     """
 
@@ -174,9 +174,20 @@ def check_fields(headers: list[Header], *, http11: bool) -> Facts:
         length=_body_length(lengths, codings, http11=http11),
         keep_alive=b"close" not in options and (http11 or b"keep-alive" in options),
         expects=expects,
-        upgrade=upgrade if http11 and b"upgrade" in options else b"",
+        upgrade=upgrade if http11 and _is_meant(upgrade, options, headers) else b"",
         forwarded=forwarded,
     )
+
+
+def _is_meant(upgrade: bytes, options: list[bytes], headers: list[Header]) -> bool:
+    """Connection names Upgrade; or it was lost on the way from a client that wants a WebSocket.
+
+    A proxy that passes on the one field and not the other is set up wrongly, and its owner should
+    read so, not what the application has to say of a GET (RFC 6455 §4.2.1).
+    """
+    if b"upgrade" in options:
+        return True
+    return bool(upgrade) and any(name == b"sec-websocket-key" for name, _ in headers)
 
 
 def quick_facts(headers: list[Header]) -> Facts | None:

@@ -184,7 +184,8 @@ def _check_upgrade(head: RequestHead, fields: dict[bytes, list[bytes]]) -> None:
     if not any(names_websocket(value) for value in fields[b"upgrade"]):
         raise HandshakeRefusal(400, "Upgrade does not name websocket")
     if not any(b"upgrade" in _elements(value) for value in fields[b"connection"]):
-        raise HandshakeRefusal(400, "Connection does not name upgrade")
+        # Said to who runs the proxy in front, most likely.
+        raise HandshakeRefusal(400, "Upgrade came, but Connection does not name it")
     if head.has_body:
         raise HandshakeRefusal(400, "a request for a WebSocket has no body")
 

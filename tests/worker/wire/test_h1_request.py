@@ -181,6 +181,11 @@ CASES: list[tuple[list[Header], bool, Facts | int]] = [
     ),
     ([HOST, (b"upgrade", b"websocket")], True, NO_BODY),
     (
+        [HOST, (b"upgrade", b"websocket"), (b"sec-websocket-key", b"")],
+        True,
+        NO_BODY._replace(upgrade=b"websocket"),
+    ),
+    (
         [HOST, (b"upgrade", b"websocket"), (b"connection", b"upgrade")],
         False,
         Facts(0, False, False, b"", False),
