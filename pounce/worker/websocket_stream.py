@@ -118,6 +118,9 @@ class WebSocketStream(WebSocketTunnel):
                 self._close(NORMAL, "")
             elif self._stage not in (_GONE, _CLOSED, _DENIED):
                 self._give_up(f"returned, expected {self._stage.value}", None, 500, INTERNAL_ERROR)
+        finally:
+            self._lost = False  # nobody asks for the rest
+            self._let_go()
 
     def _give_up(self, what: str, error: BaseException | None, status: int, code: int) -> None:
         """The application will not go on: an answer where none was given, else a Close."""

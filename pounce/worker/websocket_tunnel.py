@@ -86,6 +86,7 @@ class WebSocketTunnel:
         "_headers",
         "_inbox",
         "_is_over",
+        "_lost",
         "_over",
         "_owed",
         "_paused",
@@ -133,6 +134,7 @@ class WebSocketTunnel:
         self._farewell: tuple[int, str] | None = None  # to be said at the next pause
         self._paused = False  # nothing is handed up by the frames: the inbox is full, or
         self._choked = False  # the peer does not take our pongs
+        self._lost = False  # the peer is gone, and what it sent before is not all handed up
         self._owed = 0  # bytes the wire gave and was not told to be consumed
         self._room: asyncio.Event | None = None
         # Our Close is out and the peer's is not in, or ours waits for the application.
@@ -176,11 +178,19 @@ class WebSocketTunnel:
         self.end()
 
     def gone(self, reason: str, status: int = 0) -> None:
-        """The transport is lost; whoever has closed already keeps that code."""
+        """The transport is lost; whoever has closed already keeps that code.
+
+        What had come before is the application's still, as it asks for it.
+        """
         self.status = status or self.status
         if self._stage in (_CONNECTING, _HELD, _DENYING, _OPEN):
-            self._leave(LOST, "")
+            self._lost = self._stage is _OPEN and self._paused
+            self._choked = False
+            self._stage, self.code = _GONE, LOST
+            self._inbox.wake()
         self._finish()
+        if self._lost:
+            self._read_on()
 
     def resumed(self) -> None:
         if self._room is not None:
@@ -192,13 +202,13 @@ class WebSocketTunnel:
     # What the frames call.
 
     def text(self, text: str) -> None:
-        if self._stage is _OPEN:
+        if self._stage is _OPEN or self._lost:
             self.messages_received += 1
             if self._inbox.put({"type": "websocket.receive", "text": text}, len(text)):
                 self._pause()
 
     def binary(self, data: bytes) -> None:
-        if self._stage is _OPEN:
+        if self._stage is _OPEN or self._lost:
             self.messages_received += 1
             if self._inbox.put({"type": "websocket.receive", "bytes": data}, len(data)):
                 self._pause()
@@ -217,10 +227,11 @@ class WebSocketTunnel:
 
     def closed(self, code: int, reason: str) -> None:
         """The peer's Close: the answer to ours, or to be answered."""
-        assert self._frames is not None
-        if self._stage is _OPEN:
+        frames = self._frames
+        assert frames is not None
+        if self._stage is _OPEN or self._lost:
             self._leave(code, reason)
-        answer = b"" if self._frames.closing else self._frames.close(code)
+        answer = b"" if frames.closing else frames.close(code)
         self._write(answer, end=True)
         self._finish()
 
@@ -356,10 +367,19 @@ class WebSocketTunnel:
         if not self._is_over:
             self._is_over = True
             self._over(self)
+        if not self._lost:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Breaks the circle with the frames, which would wait for the garbage collector."""
+        if self._is_over and self._frames is not None:
+            self._frames.discard()
+            self._frames = None
 
     def _write(self, data: bytes, *, end: bool = False) -> None:
-        self.sent += len(data)
-        self._wire.send_data(self._stream, data, end=end)
+        if not self._is_over:
+            self.sent += len(data)
+            self._wire.send_data(self._stream, data, end=end)
 
     def _pause(self) -> None:
         assert self._frames is not None
@@ -372,13 +392,17 @@ class WebSocketTunnel:
         A message that comes when the WebSocket is no longer open is dropped: an inbox that is full
         then must not hide the peer's Close.
         """
-        if self._frames is None or self._choked or (self._inbox.full and self._stage is _OPEN):
+        wanted = self._stage is _OPEN or self._lost
+        if self._frames is None or self._choked or (self._inbox.full and wanted):
             return
         if self._paused:
             self._paused = False
             self._frames.resume()
         if not self._paused:
             self._consume()
+            if self._lost:
+                self._lost = False
+                self._let_go()
 
     def _consume(self) -> None:
         if self._owed and not self._is_over:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
+import pytest
 from wsproto.events import CloseConnection, Pong
 
 from pounce.asgi import App, Message, Receive, Scope, Send
@@ -106,6 +107,56 @@ def test_a_full_inbox_does_not_hide_the_answer_to_our_close() -> None:
             "websocket.disconnect",
         ]
         await tunnel.task
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("last", "code"), [(b"", 1006), (frame(FIN | PING), 1006), (close(4000), 4000)]
+)
+def test_what_came_before_a_loss_is_received_before_the_application_hears_of_it(
+    last: bytes, code: int
+) -> None:
+    async def main() -> None:
+        app = Slow()
+        tunnel = Tunnel(app, rules=SMALL)
+        await settle()
+        numbers = range(40)
+        tunnel.stream.data(b"".join(binary(bytes([each]) * 100) for each in numbers) + last)
+        tunnel.stream.gone("reset by peer")
+        assert len(tunnel.over) == 1
+        held = tunnel.stream._inbox
+        for number in numbers:
+            assert len(held._messages) <= 4
+            received = await taken(app)
+            assert received[number] == {
+                "type": "websocket.receive",
+                "bytes": bytes([number]) * 100,
+            }
+        assert (await taken(app))[-1]["code"] == code
+        await tunnel.task
+        assert tunnel.wire.output == b""
+
+    asyncio.run(main())
+
+
+def test_an_application_that_sends_behind_a_loss_is_told_though_messages_are_left() -> None:
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send(ACCEPT)
+            await receive()
+            await gone.wait()
+            await send({"type": "websocket.send", "text": "x"})
+
+        gone = asyncio.Event()
+        tunnel = Tunnel(app, rules=SMALL)
+        await settle()
+        tunnel.stream.data(binary(bytes(1000)) * 10)
+        tunnel.stream.gone("reset by peer")
+        gone.set()
+        await tunnel.task
+        assert tunnel.stream._frames is None
 
     asyncio.run(main())
 

@@ -178,6 +178,10 @@ class WebSocketFrames(WebSocketOutput):
             if self._compression is not None:
                 self._compression.idle()
 
+    def discard(self) -> None:
+        """Nothing follows, in neither direction: what was held is dropped."""
+        self._end()
+
     @property
     def midway(self) -> bool:
         """Part of a frame has come, and the peer owes the rest."""
