@@ -12,6 +12,7 @@ from typing import Final
 
 from pounce.worker.wire.close_codes import BAD_DATA, TOO_BIG
 from pounce.worker.wire.extensions import Agreed
+from pounce.worker.wire.gather import Gathered
 
 # What every compressed message ends in and what is left out on the wire (RFC 7692 §7.2.1).
 TAIL: Final = b"\x00\x00\xff\xff"
@@ -23,6 +24,12 @@ STEP: Final = 64 * 1024
 # A block that calls itself the last (BFINAL, RFC 7692 §7.2.3.5) costs us a new inflater. Who
 # compresses so has one of them in a message; 2 bytes each, a frame could hold millions.
 FINAL_BLOCKS_LIMIT: Final = 16  # in one message
+# A message that has grown past so many bytes, and to so many times of what came, may be a bomb: the
+# rest of it is inflated without keeping anything at first, to see whether it ends within its limit.
+# 64 MiB in 64 KiB cost a third of a MiB so, and not the limit. JSON and HTML shrink to a fifth or a
+# tenth, and are not inflated twice.
+DOUBT: Final = 256 * 1024  # bytes
+DOUBT_RATIO: Final = 32
 NO_LIMIT: Final = 1 << 63  # more than a frame can announce
 
 
@@ -47,7 +54,18 @@ class Inflater:
     messages nothing of it matters but the last bytes it made, and those are kept here as well.
     """
 
-    __slots__ = ("_final_blocks", "_inflate", "_limit", "_size", "_takeover", "_window", "_wsize")
+    __slots__ = (
+        "_doubted",
+        "_final_blocks",
+        "_inflate",
+        "_limit",
+        "_scout",
+        "_size",
+        "_taken",
+        "_takeover",
+        "_window",
+        "_wsize",
+    )
 
     def __init__(self, *, bits: int, takeover: bool, limit: int = 0) -> None:
         """Args: limit: of bytes in one message; 0: none."""
@@ -57,7 +75,10 @@ class Inflater:
         self._inflate: zlib._Decompress | None = None
         self._window: bytearray | None = None  # the end of what was inflated, of 2 windows at most
         self._size = 0  # of the present message, so far
+        self._taken = 0  # bytes that it was made of, where it comes in parts
         self._final_blocks = 0
+        self._scout: Inflater | None = None  # goes ahead, where a message is doubted,
+        self._doubted: Gathered[bytes] | None = None  # through what this one has not inflated yet
 
     def message(self, data: bytes) -> bytes:
         """A whole message at once."""
@@ -71,11 +92,26 @@ class Inflater:
         Raises:
             InflateError: no deflate data, or over the limit. There is no going on after it.
         """
-        return self._run(data, last=False)
+        self._taken += len(data)
+        scout, doubted = self._scout, self._doubted
+        if scout is None or doubted is None:
+            return self._run(data, last=False)
+        scout._run(data, last=False, keep=False)
+        doubted.add(data)
+        if scout._size > DOUBT_RATIO * self._taken:
+            return b""
+        self._scout = self._doubted = None
+        return self._run(doubted.whole(), last=False, doubt=False)
 
     def end(self) -> bytes:
         """The message is complete; what was still to come of it."""
-        out = self._run(TAIL, last=True)
+        scout, doubted = self._scout, self._doubted
+        if scout is None or doubted is None:
+            out = self._run(TAIL, last=True)
+        else:
+            scout._run(TAIL, last=True, keep=False)
+            self._scout = self._doubted = None
+            out = self._run(doubted.whole() + TAIL, last=True, doubt=False)
         self._message_done()
         return out
 
@@ -86,8 +122,9 @@ class Inflater:
         if window is not None:
             self._window = bytearray(window[-self._wsize :])
 
-    def _run(self, data: bytes, *, last: bool) -> bytes:
-        step = max(STEP, len(data))
+    def _run(self, data: bytes, *, last: bool, keep: bool = True, doubt: bool = True) -> bytes:
+        size = len(data)
+        step = max(STEP, size)
         pieces: list[bytes] = []
         try:
             while True:
@@ -104,7 +141,8 @@ class Inflater:
                 if out:
                     if self._takeover:
                         self._keep(out)
-                    pieces.append(out)
+                    if keep:
+                        pieces.append(out)
                 if inflate.eof:
                     self._count_final_block()
                     data = inflate.unused_data
@@ -112,11 +150,37 @@ class Inflater:
                         break
                     continue
                 data = inflate.unconsumed_tail
-                if not data:
+                if not data and (last or self._size <= DOUBT):
                     break  # what zlib still holds back comes before what the tail brings
+                if doubt and keep and self._is_doubtful((self._taken or size) - len(data)):
+                    scout = self._new_scout()
+                    scout._run(data, last=last, keep=False)
+                    if not last:
+                        self._scout, self._doubted = scout, Gathered(b"")
+                        self._doubted.add(data)
+                        break
+                    doubt = False
+                if not data:
+                    break
         except zlib.error as error:
             raise InflateError(BAD_DATA, "compressed data is corrupt") from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _is_doubtful(self, taken: int) -> bool:
+        """The present message, after so many bytes of it, may be a bomb."""
+        return self._size > max(DOUBT, DOUBT_RATIO * taken) and self._limit != NO_LIMIT
+
+    def _new_scout(self) -> Inflater:
+        """One that is where this is."""
+        bits = self._wsize.bit_length() - 1
+        scout = Inflater(bits=bits, takeover=self._takeover, limit=self._limit)
+        if self._inflate is not None:
+            scout._inflate = self._inflate.copy()
+        if self._window is not None:
+            scout._window = bytearray(self._window)
+        scout._size = self._size
+        scout._final_blocks = self._final_blocks
+        return scout
 
     def _new(self) -> zlib._Decompress:
         bits = self._wsize.bit_length() - 1
@@ -142,8 +206,7 @@ class Inflater:
             raise InflateError(BAD_DATA, "too many final blocks in one message")
 
     def _message_done(self) -> None:
-        self._size = 0
-        self._final_blocks = 0
+        self._size = self._taken = self._final_blocks = 0
         if not self._takeover:
             self._inflate = None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pounce.worker.wire.close_codes import BAD_DATA, TOO_BIG
@@ -143,22 +144,65 @@ def bomb(size: int) -> bytes:
     )[:-4]
 
 
-@pytest.mark.parametrize("step", [4 * KIB, 1 << 30], ids="{} bytes at a time".format)
-def test_a_bomb_costs_no_more_memory_than_the_limit_and_a_step(step: int) -> None:
-    packed = bomb(64 * MIB)
-    assert len(packed) < 66 * KIB
-    inflater = Inflater(bits=15, takeover=True, limit=1 * MIB)
+def flood(packed: bytes, step: int, limit: int) -> tuple[InflateError, int]:
+    """What a bomb ends in, and the most memory that was held meanwhile."""
+    inflater = Inflater(bits=15, takeover=True, limit=limit)
     tracemalloc.start()
     try:
         with pytest.raises(InflateError) as caught:  # noqa: PT012  # any of the pieces may do it
+            if step > len(packed):
+                inflater.message(packed)
             kept = [inflater.feed(packed[at : at + step]) for at in range(0, len(packed), step)]
             kept.append(inflater.end())
-        peak = tracemalloc.get_traced_memory()[1]
+        return caught.value, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert caught.value.code == TOO_BIG
-    assert caught.value.reason == f"message over {MIB} bytes"
-    assert peak < 2 * MIB, f"{peak / MIB:.1f} MiB for a limit of 1 MiB"
+
+
+@pytest.mark.parametrize("limit", [1 * MIB, 16 * MIB], ids="limit {}".format)
+@pytest.mark.parametrize("step", [100, 4 * KIB, 40_000, 1 << 30], ids="step {}".format)
+def test_a_bomb_is_found_out_before_it_fills_its_limit(step: int, limit: int) -> None:
+    packed = bomb(64 * MIB)
+    assert len(packed) < 66 * KIB
+    error, peak = flood(packed, step, limit)
+    assert error.code == TOO_BIG
+    assert error.reason == f"message over {limit} bytes"
+    assert peak < 1 * MIB, f"{peak / MIB:.1f} MiB"
+
+
+def test_a_bomb_that_begins_like_an_honest_message_is_found_out_too() -> None:
+    honest = random.Random(0).randbytes(5000)
+    compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = compress.compress(honest + bytes(60 * MIB)) + compress.flush(zlib.Z_SYNC_FLUSH)
+    error, peak = flood(packed[:-4], 1 << 30, 16 * MIB)
+    assert error.code == TOO_BIG
+    assert peak < 1 * MIB, f"{peak / MIB:.1f} MiB"
+
+
+RUNS = st.lists(
+    st.tuples(st.sampled_from(["zeros", "noise"]), st.integers(0, 600 * KIB)), max_size=4
+)
+
+
+@settings(max_examples=40)
+@given(RUNS, st.sampled_from([0, 100, 5000, 100_000]), st.booleans(), st.integers(0, 2**32))
+def test_what_was_doubted_and_fits_is_inflated_as_all_else(
+    runs: list[tuple[str, int]], step: int, takeover: bool, seed: int
+) -> None:
+    noise = random.Random(seed)
+    data = b"".join(
+        bytes(size) if kind == "zeros" else noise.randbytes(size // 16) for kind, size in runs
+    )
+    agreed = Agreed(15, 15, True, takeover, b"")
+    inflater, client = Inflater(bits=15, takeover=takeover, limit=4 * MIB), Client(agreed)
+    messages = [(client.sends(each), each) for each in (data, data[::-1])]
+    for sent, want in [*messages, (final_block(data) * 2, data * 2)]:
+        if step:
+            got = b"".join(inflater.feed(sent[at : at + step]) for at in range(0, len(sent), step))
+            got += inflater.end()
+        else:
+            got = inflater.message(sent)
+        assert got == want
 
 
 @pytest.mark.parametrize(("size", "fits"), [(99, True), (100, True), (101, False)])
