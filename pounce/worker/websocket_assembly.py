@@ -6,7 +6,7 @@ from pounce.config import Config
 from pounce.worker.service import Service
 from pounce.worker.websocket_deadlines import WebSocketTimeouts
 from pounce.worker.websocket_opening import Opening
-from pounce.worker.websocket_tunnel import WebSocketRules
+from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.wire.extensions import DeflateRules
 from pounce.worker.wire.handshake import HandshakeRules
 from pounce.worker.wire.websocket import FrameLimits

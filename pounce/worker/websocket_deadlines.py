@@ -6,8 +6,11 @@ has come and gone by then.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from pounce.worker.wire.close_codes import GOING_AWAY, INTERNAL_ERROR, POLICY
 
 
 class WebSocketTimeouts(NamedTuple):
@@ -45,6 +48,16 @@ class Verdict(Enum):
     HALF = "the rest of a frame does not come"
     FLOOD = "the peer says too much"
     OLD = "its time is over"
+
+
+# What the peer is told by verdict.
+ENDS: Final[Mapping[Verdict, tuple[int, str]]] = {
+    Verdict.SILENT: (INTERNAL_ERROR, "a ping was not answered"),
+    Verdict.IDLE: (GOING_AWAY, "nothing was said for too long"),
+    Verdict.HALF: (POLICY, "the rest of a frame did not come in time"),
+    Verdict.FLOOD: (POLICY, "too many messages a second"),
+    Verdict.OLD: (GOING_AWAY, "the time of this WebSocket is over"),
+}
 
 
 class Deadlines:

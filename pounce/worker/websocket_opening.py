@@ -12,8 +12,9 @@ from time import monotonic
 
 from pounce.asgi import Scope
 from pounce.worker.service import Peer, Service
+from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_stream import WebSocketStream
-from pounce.worker.websocket_tunnel import WebSocketRules, WebSocketTunnel
+from pounce.worker.websocket_tunnel import WebSocketTunnel
 from pounce.worker.wire import Receiver, RequestHead, Wire
 from pounce.worker.wire.handshake import HandshakeRefusal, HandshakeRules, check_request
 

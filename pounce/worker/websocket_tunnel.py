@@ -10,52 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable
 
 from pounce.asgi import Headers
 from pounce.worker.inbox import Inbox
-from pounce.worker.websocket_deadlines import Deadlines, Verdict, WebSocketTimeouts
+from pounce.worker.websocket_deadlines import ENDS, Deadlines, Verdict
+from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_stages import Stage
 from pounce.worker.wire import RequestHead, ResponseError, Wire
-from pounce.worker.wire.close_codes import GOING_AWAY, INTERNAL_ERROR, LOST, POLICY
+from pounce.worker.wire.close_codes import LOST
 from pounce.worker.wire.handshake import Asked
-from pounce.worker.wire.websocket import FrameLimits, WebSocketFrames
+from pounce.worker.wire.websocket import WebSocketFrames
 
 log = logging.getLogger("pounce")
 
 _CONNECTING, _HELD, _DENYING, _OPEN = Stage.CONNECTING, Stage.HELD, Stage.DENYING, Stage.OPEN
 _GONE = Stage.GONE
-
-# What the peer is told by verdict of the deadlines.
-ENDS: Final[Mapping[Verdict, tuple[int, str]]] = {
-    Verdict.SILENT: (INTERNAL_ERROR, "a ping was not answered"),
-    Verdict.IDLE: (GOING_AWAY, "nothing was said for too long"),
-    Verdict.HALF: (POLICY, "the rest of a frame did not come in time"),
-    Verdict.FLOOD: (POLICY, "too many messages a second"),
-    Verdict.OLD: (GOING_AWAY, "the time of this WebSocket is over"),
-}
-
-
-class WebSocketRules(NamedTuple):
-    """What all WebSockets of a worker share; the settings of the same names say more.
-
-    Attributes:
-        limits: of frames and messages.
-        timeouts: until a WebSocket that does not get on is given up.
-        queue: bytes of messages held for an application that has not asked for them; past it
-            nothing is read of the peer until half of it was taken.
-        close_timeout: seconds to wait for the peer's Close once ours is out.
-        level: of compression, 0 to 9, -1 for zlib's middle.
-        smallest: messages below so many bytes are not compressed.
-    """
-
-    limits: FrameLimits = FrameLimits()
-    timeouts: WebSocketTimeouts = WebSocketTimeouts()
-    queue: int = 64 * 1024
-    close_timeout: float = 10.0
-    level: int = -1
-    smallest: int = 32
 
 
 class WebSocketTunnel:

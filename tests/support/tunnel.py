@@ -10,8 +10,9 @@ from wsproto import events
 from wsproto.connection import Connection, ConnectionType
 
 from pounce.asgi import App, Headers, Message, Receive, Scope, Send
+from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_stream import WebSocketStream
-from pounce.worker.websocket_tunnel import WebSocketRules, WebSocketTunnel
+from pounce.worker.websocket_tunnel import WebSocketTunnel
 from pounce.worker.wire import RequestHead, ResponseError
 from pounce.worker.wire.h1_response import trailer_lines
 from pounce.worker.wire.handshake import Asked

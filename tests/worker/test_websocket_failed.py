@@ -10,7 +10,7 @@ from wsproto.events import CloseConnection, TextMessage
 
 from pounce.asgi import Message, Receive, Send
 from pounce.worker.http_stream import ClientDisconnected
-from pounce.worker.websocket_tunnel import WebSocketRules
+from pounce.worker.websocket_rules import WebSocketRules
 from tests.support.frames import FIN, TEXT, close, frame, text
 from tests.support.transport import settle
 from tests.support.tunnel import ACCEPT, ACCEPTED, CLOSE, SEND, Tunnel, app_of, disconnect, play

@@ -10,7 +10,7 @@ from wsproto.events import CloseConnection, Pong
 
 from pounce.asgi import App, Message, Receive, Scope, Send
 from pounce.worker.inbox import MESSAGE_COST, Inbox
-from pounce.worker.websocket_tunnel import WebSocketRules
+from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.wire.extensions import Agreed
 from pounce.worker.wire.handshake import Asked
 from pounce.worker.wire.websocket import FrameLimits

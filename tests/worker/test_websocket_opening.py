@@ -23,7 +23,7 @@ from pounce.asgi import App, Receive, Scope, Send
 from pounce.worker.connection import Connection
 from pounce.worker.service import Service
 from pounce.worker.websocket_opening import Opening
-from pounce.worker.websocket_tunnel import WebSocketRules
+from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.wire.extensions import DeflateRules
 from pounce.worker.wire.handshake import HandshakeRules
 from tests.support.transport import MemoryTransport, connect, make_service, settle

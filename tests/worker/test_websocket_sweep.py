@@ -10,7 +10,7 @@ from wsproto.events import CloseConnection, Ping
 from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker.http_stream import ClientDisconnected
 from pounce.worker.websocket_deadlines import WebSocketTimeouts
-from pounce.worker.websocket_tunnel import WebSocketRules
+from pounce.worker.websocket_rules import WebSocketRules
 from tests.support.frames import close, text
 from tests.support.transport import settle
 from tests.support.tunnel import (
