@@ -1,4 +1,4 @@
-"""The access log: one line per response, written in batches, never waiting for who reads them.
+"""The access log: one line per response or WebSocket, never waiting for who reads them.
 
 `logging` costs several times what a small request does, so these lines do not pass through it.
 """
@@ -147,8 +147,30 @@ class Response(Protocol):
     def head(self) -> Head: ...
 
 
+class Compression(Protocol):
+    """What both directions of a WebSocket have done."""
+
+    def ratio(self) -> float: ...
+
+
+class WebSocket(Response, Protocol):
+    """What a line says of a WebSocket that is over: a WebSocketTunnel, whose attributes say more.
+
+    Attributes:
+        sent, received: bytes on the wire, frames and all.
+    """
+
+    code: int
+    received: int
+    messages_received: int
+    messages_sent: int
+
+    @property
+    def compression(self) -> Compression | None: ...
+
+
 class AccessLog:
-    """Makes the line of each response.
+    """Makes the line of each response and each WebSocket.
 
     Args:
         writer: takes the lines.
@@ -229,6 +251,42 @@ class AccessLog:
             )
         else:
             line = f'{self._stamp} {client} "-" {status} 0B 0us worker={self._worker}\n'
+        self._wake()
+        self._lines.append(line)
+
+    def add_websocket(self, websocket: WebSocket) -> None:
+        """A WebSocket that was accepted and is over.
+
+        Its duration is from the request's head until nothing of it was left.
+        """
+        self._make_lines()  # those before it
+        head = websocket.head
+        if self._exclude and self._excluded(head[2]):
+            return
+        target = head[2].decode("ascii")
+        duration = int((monotonic() - websocket.begun) * 1e6)
+        ratio = websocket.compression.ratio() if websocket.compression is not None else 0.0
+        if self._json:
+            deflate = f"{ratio:.2f}" if ratio else "null"
+            line = (
+                f'{{"time":"{self._stamp}","client":{quoted(websocket.client)},'
+                f'"method":{quoted(head[1])},"target":{quoted(target)},'
+                f'"protocol":"HTTP/{head[3]}","status":{websocket.status},'
+                f'"bytes":{websocket.sent},"duration_us":{duration},"worker":{self._worker},'
+                f'"close_code":{websocket.code},"messages_received":{websocket.messages_received},'
+                f'"bytes_received":{websocket.received},"messages_sent":{websocket.messages_sent},'
+                f'"deflate_ratio":{deflate}}}\n'
+            )
+        else:
+            deflate = f" deflate={ratio:.2f}" if ratio else ""
+            target = target.replace('"', "%22")
+            line = (
+                f'{self._stamp} {websocket.client} "{head[1]} {target} HTTP/{head[3]}" '
+                f"{websocket.status} {websocket.sent}B {duration}us worker={self._worker} "
+                f"close={websocket.code} "
+                f"received={websocket.messages_received}/{websocket.received}B "
+                f"sent={websocket.messages_sent}/{websocket.sent}B{deflate}\n"
+            )
         self._wake()
         self._lines.append(line)
 

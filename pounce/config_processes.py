@@ -99,7 +99,8 @@ class ProcessSettings:
         group=WORKERS,
         least=0,
         zero="no limit",
-        help="Requests after which a worker is replaced.",
+        help="Requests after which a worker is replaced; each message that comes by WebSocket "
+        "counts as one.",
     )
     max_worker_age: float = setting(
         0.0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 # PIPE_BUF on Linux: up to here a write is all or nothing (pipe(7)).
@@ -17,6 +17,9 @@ DESCRIPTORS_LIMIT: Final = 250
 # Seconds between two heartbeats of a worker that has work.
 BUSY_BEAT_S: Final = 0.25
 INT_LIMIT: Final = 1 << 128  # far from what is counted; far larger ones cannot become a float
+# Close codes as they are counted: those that IANA has listed each for itself (1015 is never sent,
+# nor are 1004 and 1006), those of libraries and those of applications (RFC 6455 §7.4.2) together.
+CLOSE_KINDS: Final = frozenset((*map(str, range(1000, 1016)), "3xxx", "4xxx", "other"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +125,55 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSockets:
+    """Part of a heartbeat: the WebSockets that an application has accepted. All in all but `open`.
+
+    Attributes:
+        open: at this moment.
+        closed: how many by kind of close code (CLOSE_KINDS); a kind without any is left out.
+        received, sent: bytes on the wire, frames and all.
+        messages_received, messages_sent: text and binary ones.
+        plain, packed: bytes of the messages that were compressed, both ways, before and after.
+    """
+
+    open: int = 0
+    opened: int = 0
+    closed: Mapping[str, int] = field(default_factory=dict)
+    received: int = 0
+    sent: int = 0
+    messages_received: int = 0
+    messages_sent: int = 0
+    plain: int = 0
+    packed: int = 0
+
+    def ended(self) -> WebSockets:
+        """The same when their worker is gone: what it had open has met an abrupt end."""
+        if not self.open:
+            return self
+        closed = {**self.closed, "1006": self.closed.get("1006", 0) + self.open}
+        return replace(self, open=0, closed=closed)
+
+    def __add__(self, other: WebSockets) -> WebSockets:
+        """Those of two workers."""
+        kinds = sorted(self.closed.keys() | other.closed.keys())
+        sums = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+            if each.name != "closed"
+        }
+        closed = {kind: self.closed.get(kind, 0) + other.closed.get(kind, 0) for kind in kinds}
+        return WebSockets(closed=closed, **sums)
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """Worker to master, from the event loop: alive, and what it has done since it was forked.
 
     Attributes:
         next_s: in so many seconds the next one comes.
-        connections: open ones.
+        connections: open ones, those of WebSockets among them.
         accepted, requests: so many in all.
-        in_flight: requests whose application has not returned.
+        in_flight: requests whose application has not returned, WebSockets not counted.
         memory: resident bytes.
     """
 
@@ -139,6 +183,7 @@ class Heartbeat:
     requests: int
     in_flight: int
     memory: int
+    websockets: WebSockets = field(default_factory=WebSockets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +283,17 @@ def decode(line: bytes) -> Message:
     try:
         said: Any = json.loads(line)
         kind = BY_TAG[said.pop("say")]
-        types = {field.name: field.type for field in fields(kind)}
-        if said.keys() != types.keys():
-            raise ValueError(f"fields {sorted(said)}, expected {sorted(types)}")
-        for name, value in said.items():
-            said[name] = _checked(name, value, str(types[name]))
-        return kind(**said)
+        return kind(**_checked_fields(said, kind))
     # The last two: numbers past float, nesting past the parser. No worker may break the master.
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as e:
         raise ValueError(f"not a message: {line[:200]!r} ({e})") from None
+
+
+def _checked_fields(said: dict[str, Any], kind: type[Message | WebSockets]) -> dict[str, Any]:
+    types = {each.name: str(each.type) for each in fields(kind)}
+    if said.keys() != types.keys():
+        raise ValueError(f"fields {sorted(said)}, expected {sorted(types)}")
+    return {name: _checked(name, value, types[name]) for name, value in said.items()}
 
 
 def _checked(name: str, value: object, kind: str) -> object:
@@ -257,6 +304,10 @@ def _checked(name: str, value: object, kind: str) -> object:
             return float(value)  # type: ignore[arg-type]  # int or float by the guard above
         case "str" if type(value) is str:
             return value
+        case "Mapping[str, int]" if isinstance(value, dict) and value.keys() <= CLOSE_KINDS:
+            return {each: _checked(each, number, "int") for each, number in value.items()}
+        case "WebSockets" if isinstance(value, dict):
+            return WebSockets(**_checked_fields(value, WebSockets))
     raise ValueError(f"{name} is {value!r}, expected {kind}")
 
 

@@ -34,6 +34,30 @@ class Answered:
         self.head = (1, self.method, self.target, self.version)
 
 
+@dataclass
+class Deflated:
+    """What compression has made of a WebSocket's messages."""
+
+    plain_to_packed: float
+
+    def ratio(self) -> float:
+        return self.plain_to_packed
+
+
+@dataclass
+class Talked(Answered):
+    """What a line says of a WebSocket."""
+
+    target: bytes = b"/chat?b=c"
+    status: int = 101
+    sent: int = 456
+    code: int = 1006
+    received: int = 123
+    messages_received: int = 4
+    messages_sent: int = 5
+    compression: Deflated | None = None
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "access.log"
@@ -85,11 +109,74 @@ def test_a_json_line_is_one_object(path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("compression", "said"),
+    [(None, ""), (Deflated(0.0), ""), (Deflated(3.14159), " deflate=3.14")],
+    ids=["not agreed", "not used", "used"],
+)
+def test_a_websocket_has_a_text_line_with_more_parts(
+    compression: Deflated | None, said: str, path: Path
+) -> None:
+    log = log_to(path)
+    log.set_time(0.0)
+    log.add_websocket(Talked(compression=compression))
+    (line,) = lines(log, path)
+    head, duration, rest = line.split(" ", 7)[:6], line.split(" ")[7], line.split(" ", 8)[8]
+    assert " ".join(head) == '1970-01-01T00:00:00Z 192.0.2.1:99 "GET /chat?b=c HTTP/1.1" 101'
+    assert line.split(" ")[6] == "456B"
+    assert duration.endswith("us")
+    assert rest == f"worker=7 close=1006 received=4/123B sent=5/456B{said}"
+
+
+@pytest.mark.parametrize(
+    ("compression", "said"),
+    [(None, None), (Deflated(0.0), None), (Deflated(3.14159), 3.14)],
+    ids=["not agreed", "not used", "used"],
+)
+def test_a_websocket_has_a_json_line_with_more_fields(
+    compression: Deflated | None, said: float | None, path: Path
+) -> None:
+    log = log_to(path, form="json")
+    log.add_websocket(Talked(target=b'/"\\{}', compression=compression))
+    (line,) = lines(log, path)
+    told = json.loads(line)
+    assert told.pop("time").endswith("Z")
+    assert told.pop("duration_us") > 0
+    assert told == {
+        "client": "192.0.2.1:99",
+        "method": "GET",
+        "target": '/"\\{}',
+        "protocol": "HTTP/1.1",
+        "status": 101,
+        "bytes": 456,
+        "worker": 7,
+        "close_code": 1006,
+        "messages_received": 4,
+        "bytes_received": 123,
+        "messages_sent": 5,
+        "deflate_ratio": said,
+    }
+
+
+def test_lines_of_websockets_and_responses_come_in_the_order_of_their_ends(path: Path) -> None:
+    log = log_to(path)
+    woken: list[int] = []
+    log.set_wake(lambda: woken.append(1))
+    log.add_websocket(Talked())
+    assert woken == [1], "a WebSocket alone is flushed too"
+    log.add(Answered(target=b"/a"))
+    log.add_websocket(Talked())
+    log.add(Answered(target=b"/b"))
+    targets = [line.split(" ")[3] for line in lines(log, path)]
+    assert targets == ["/chat?b=c", "/a", "/chat?b=c", "/b"]
+
+
 def test_a_quote_in_a_target_cannot_end_the_request_part(path: Path) -> None:
     log = log_to(path)
     log.add(Answered(target=b'/x"HTTP/1.1"200'))
-    (line,) = lines(log, path)
-    assert line.count('"') == 2
+    log.add_websocket(Talked(target=b'/x"HTTP/1.1"200'))
+    for line in lines(log, path):
+        assert line.count('"') == 2
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -107,7 +194,9 @@ def test_excluded_paths_have_no_line(path: Path) -> None:
     log = log_to(path, exclude=("/healthz", "/static/*"))
     for target in (b"/healthz", b"/healthz?x", b"/healthz2", b"/static/a", b"/static", b"/"):
         log.add(Answered(target=target))
-    assert [line.split(" ")[3] for line in lines(log, path)] == ["/healthz2", "/static", "/"]
+        log.add_websocket(Talked(target=target))
+    shown = [line.split(" ")[3] for line in lines(log, path)]
+    assert shown == ["/healthz2", "/healthz2", "/static", "/static", "/", "/"]
 
 
 def test_the_first_line_of_a_batch_wakes_who_flushes(path: Path) -> None:

@@ -40,6 +40,13 @@ def test_counts_are_short(number: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "text"), [(0, "0B"), (999, "999B"), (1000, "1.0K"), (1 << 20, "1.0M")]
+)
+def test_sizes_of_what_may_be_small_are_short(number: int, text: str) -> None:
+    assert words.size(number) == text
+
+
+@pytest.mark.parametrize(
     ("number", "text"),
     [(None, "-"), (0.0, "0"), (0.25, "0.2"), (523.4, "523"), (12345.0, "12,345")],
 )

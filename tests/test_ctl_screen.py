@@ -15,7 +15,7 @@ from pounce.supervisor.stages import Stage
 from pounce.supervisor.state import Supervisor
 from pounce.supervisor.status import About, status_of
 from tests.support.pages import ROOT
-from tests.support.status import MIB, TWO, USAGE, status, worker
+from tests.support.status import MIB, TWO, USAGE, status, websockets, worker
 
 
 def shown(
@@ -108,10 +108,49 @@ def test_a_worker_that_has_no_process_yet_is_seen() -> None:
     ]
 
 
-def test_websockets_are_shown_once_workers_count_them() -> None:
-    text = shown(status(worker(0, 4140, websockets=7), worker(1, 4141, websockets=8)))
+def test_websockets_are_shown_once_there_was_one() -> None:
+    assert "ws" not in row(shown(TWO), "slot pid")
+    assert "websockets" not in shown(TWO)
+    text = shown(
+        status(
+            worker(0, 4140, websockets=websockets(open=7, opened=9)),
+            worker(1, 4141, websockets=websockets(open=8, opened=8)),
+        )
+    )
     assert "ws" in row(text, "slot pid")
     assert row(text, "all")[-3:] == ["15", "-", "120M"]
+
+
+def test_a_pounce_that_does_not_know_websockets_is_shown_without() -> None:
+    old = worker(0, 4140, stage="draining", leaving=True, left_s=2.0, open_at_drain=20)
+    for name in ("websockets", "websockets_at_drain"):
+        del old[name]
+    before = status(worker(0, 4141), old)
+    del before["totals"]
+    text = shown(before)
+    assert " ws" not in text
+    assert row(text, "0 4140")[6:] == ["10", "of", "20", "2.0s"]
+
+
+def test_what_websockets_have_done_is_summed_up() -> None:
+    counts = websockets(
+        open=15,
+        opened=1_234,
+        closed={"1000": 1_200, "1006": 19},
+        messages_received=20_000_000,
+        messages_sent=12,
+        bytes_received=3 << 20,
+        bytes_sent=345,
+        deflate_ratio=3.14,
+    )
+    totals = {"requests": 1, "accepted": 1, "websockets": counts}
+    text = shown(status(worker(0, 4140), totals=totals))
+    assert "websockets 15 open, 1,234 in all   closed with 1000: 1,200  1006: 19\n" in text
+    assert "messages 20.0M received (3.0M)   12 sent (345B)   deflate 3.1\n" in text
+    counts |= {"closed": {}, "deflate_ratio": None}
+    text = shown(status(worker(0, 4140), totals=totals))
+    assert "12 sent (345B)\n" in text
+    assert "closed with" not in text
 
 
 @pytest.mark.parametrize(
@@ -157,6 +196,26 @@ def test_what_drains_stands_apart_with_its_progress() -> None:
     assert row(below, "1 4132") == ["1", "4132", "4", "●", "leaving", "10", "3.0s"]
 
 
+def test_what_drains_shows_its_websockets_apart() -> None:
+    drains: dict[str, Any] = {"stage": "draining", "leaving": True, "left_s": 25.0}
+    going = worker(
+        0, 4130, **drains, open_at_drain=24, websockets_at_drain=20,
+        connections=12, websockets=websockets(open=10, opened=30),
+    )  # fmt: skip
+    done = worker(1, 4131, **drains, open_at_drain=0, websockets_at_drain=0, connections=0)
+    told = worker(1, 4132, **drains)
+    text = shown(status(going, done, told), plain=True)
+    _, _, below = text.partition("leaving: 3 workers -")
+    assert row(below, "slot pid") == [
+        *("slot", "pid", "gen", "stage", "conns", "ws", "time", "left"),
+    ]
+    assert row(below, "0 4130")[5:] == [
+        *("######......", "2", "of", "4", "10", "of", "20", "25s"),
+    ]
+    assert row(below, "1 4131")[5:] == ["############", "0", "of", "0", "0", "of", "0", "25s"]
+    assert row(below, "1 4132")[5:] == ["10", "0", "25s"]
+
+
 def test_more_connections_than_at_first_are_no_progress() -> None:
     going = worker(0, 4130, stage="draining", leaving=True, left_s=25.0, open_at_drain=4)
     assert row(shown(status(going)), "0 4130")[5:] == ["10", "of", "10", "25s"]
@@ -182,10 +241,13 @@ def test_the_curve_is_as_long_as_there_is_room() -> None:
 
 def test_eighty_columns_hold_every_number() -> None:
     big = worker(
-        511, 4194304, generation=123, requests=123_456_789, in_flight=99_999, connections=99_999
-    )
+        511, 4194304, generation=123, requests=123_456_789, in_flight=99_999, connections=99_999,
+        websockets=websockets(open=99_999, opened=99_999),
+    )  # fmt: skip
     usage = {4194304: Usage(100.0, 99999 * MIB, 0, 0)}
-    text = shown(Sample(status(big, slots=0), usage, {4194304: 99_999.0}), width=80)
+    left = {"leaving": True, "left_s": 11.0, "stage": "draining"}
+    going = {**big, **left, "open_at_drain": 99_999, "websockets_at_drain": 90_000}
+    text = shown(Sample(status(big, going, slots=0), usage, {4194304: 99_999.0}), width=80)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -242,12 +304,30 @@ def test_the_page_shows_a_screen_as_it_is() -> None:
                     requests=requests,
                     in_flight=busy,
                     connections=connections,
+                    websockets=websockets(open=connections // 3, opened=connections // 2),
                 )
             )
             rates[pid] = requests / 0.9 if comes else 0.0
             usage[pid] = Usage(float(rates[pid] * 0.06 + busy % 2), int(size * MIB))
     workers.sort(key=lambda one: (one["slot"], one["generation"]))
-    left = {"leaving": True, "left_s": 11.0, "open_at_drain": 8, "connections": 2}
+    left = {
+        "leaving": True,
+        "left_s": 11.0,
+        "open_at_drain": 12,
+        "connections": 4,
+        "websockets_at_drain": 8,
+        "websockets": websockets(open=3, opened=1_804),
+    }
+    talked = websockets(
+        open=19,
+        opened=14_202,
+        closed={"1000": 2_107, "1001": 11_020, "1006": 904, "1012": 152},
+        messages_received=2_310_422,
+        messages_sent=6_120_884,
+        bytes_received=271 << 20,
+        bytes_sent=1_804 << 20,
+        deflate_ratio=3.21,
+    )
     shown_status = status(
         *workers,
         worker(2, 4098, generation=3, stage="draining", **left),
@@ -257,6 +337,7 @@ def test_the_page_shows_a_screen_as_it_is() -> None:
         slots=4,
         probation_s=2.1,
         last_reload={"generation": 4, "ok": True, "why": "", "ago_s": 6720.0},
+        totals={"requests": 0, "accepted": 0, "websockets": talked},
     )
     history = (*(float(900 + at * 40 + at % 3 * 150) for at in range(24)), sum(rates.values()))
     text = shown(Sample(shown_status, usage, rates, history))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from pounce.config import SETTINGS
 from pounce.log import JsonFormatter
@@ -121,10 +122,31 @@ def test_lines_of_the_access_log_look_as_the_page_shows_them(form: str, tmp_path
     assert re.sub(r"\d+", "0", real) == re.sub(r"\d+", "0", expected)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_of_websockets_look_as_the_page_shows_them(form: str, tmp_path: Path) -> None:
+    args = ("pounce.demo:app", "--port", "0", "--log-format", form)
+    with serving(*args, folder=tmp_path, stdout=subprocess.PIPE) as server:
+        url = f"ws://{server.wait_until_serving()}/chat"
+        with connect(url, compression="deflate", proxy=None) as guest:
+            guest.send("words " * 50)
+            while "words" not in str(guest.recv(timeout=30)):
+                pass
+        assert server.stop() == 0
+        assert server.process.stdout
+        real = server.process.stdout.read()
+    shown = [block.text for block in blocks_of("docs/logs.md") if block.language == "text"]
+    expected = shown[3] if form == "text" else shown[4]
+    assert re.sub(r"\d+", "0", real) == re.sub(r"\d+", "0", expected)
+
+
 def test_every_field_of_the_access_log_is_explained() -> None:
-    shown = [block.text for block in blocks_of("docs/logs.md") if block.language == "text"][2]
+    shown = [block.text for block in blocks_of("docs/logs.md") if block.language == "text"]
     cells = ", ".join(row[1] for row in table("docs/logs.md", "The access log"))
-    assert list(json.loads(shown.splitlines()[0])) == re.findall(r"`(\w+)`", cells)
+    explained = re.findall(r"`(\w+)`", cells)
+    assert list(json.loads(shown[2].splitlines()[0])) == explained
+    rows = table("docs/logs.md", "WebSockets in the access log")
+    more = re.findall(r"`(\w+)`", ", ".join(row[1] for row in rows))
+    assert set(json.loads(shown[4])) == {*explained, *more}
 
 
 def test_every_field_of_the_servers_log_is_explained() -> None:

@@ -16,7 +16,13 @@ VALUE_OF: dict[str, st.SearchStrategy[Any]] = {
     "int": st.integers(0, 2**64),
     "float": st.floats(allow_nan=False, allow_infinity=False),
     "str": st.text(max_size=100),
+    "Mapping[str, int]": st.dictionaries(
+        st.sampled_from(sorted(ipc.CLOSE_KINDS)), st.integers(0, 2**64)
+    ),
 }
+VALUE_OF["WebSockets"] = st.builds(
+    ipc.WebSockets, **{field.name: VALUE_OF[str(field.type)] for field in fields(ipc.WebSockets)}
+)
 MESSAGES = st.sampled_from(sorted(ipc.TAG_OF, key=lambda kind: kind.__name__)).flatmap(
     lambda kind: st.builds(
         kind, **{field.name: VALUE_OF[str(field.type)] for field in fields(kind)}
@@ -64,6 +70,47 @@ def test_a_whole_number_of_seconds_is_seconds() -> None:
 def test_a_message_that_is_too_long_is_not_sent_in_pieces() -> None:
     with pytest.raises(ValueError, match=r"Drain is \d+ bytes, limit 4096"):
         ipc.encode(ipc.Drain("x" * ipc.LINE_LIMIT, 1.0))
+
+
+def test_a_heartbeat_fits_whatever_was_counted() -> None:
+    most = ipc.INT_LIMIT - 1
+    closed = dict.fromkeys(ipc.CLOSE_KINDS, most)
+    websockets = ipc.WebSockets(most, most, closed, most, most, most, most, most, most)
+    beat = ipc.Heartbeat(1 / 3, most, most, most, most, most, websockets)
+    assert ipc.decode(ipc.encode(beat)) == beat
+
+
+def test_the_counts_of_two_workers_add_up() -> None:
+    one = ipc.WebSockets(1, 2, {"1000": 1, "4xxx": 2}, 3, 4, 5, 6, 7, 8)
+    two = ipc.WebSockets(10, 20, {"1000": 10, "1006": 20}, 30, 40, 50, 60, 70, 80)
+    closed = {"1000": 11, "1006": 20, "4xxx": 2}
+    assert one + two == ipc.WebSockets(11, 22, closed, 33, 44, 55, 66, 77, 88)
+    assert one + ipc.WebSockets() == one
+
+
+def beat_with(**websockets: object) -> bytes:
+    said = json.loads(ipc.encode(ipc.Heartbeat(1.0, 0, 0, 0, 0, 0)))
+    said["websockets"] |= websockets
+    return json.dumps(said).encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        beat_with(open=1.0),
+        beat_with(more=1),
+        beat_with(closed=7),
+        beat_with(closed={"1016": 1}),
+        beat_with(closed={"1000": "many"}),
+        beat_with(closed={"1000": True}),
+        b'{"say": "heartbeat", "next_s": 1.0, "connections": 0, "accepted": 0, "requests": 0,'
+        b' "in_flight": 0, "memory": 0, "websockets": []}',
+    ],
+    ids=lambda line: line[-60:].decode(),
+)
+def test_counts_of_another_kind_are_no_message(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^not a message: b"):
+        ipc.decode(line)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ PURE = [
         "worker/proxy_header.py",
         "worker/scope.py",
         "worker/stats.py",
+        "worker/websocket_counts.py",
         "worker/websocket_deadlines.py",
         "worker/websocket_parting.py",
         "worker/websocket_stages.py",

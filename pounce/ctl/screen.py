@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -41,7 +41,7 @@ STAGE_STYLES: Final = {
     "empty": "bold yellow",
 }
 WIDE: Final = 100  # columns from which on there is air between them
-HEAD_ROWS: Final = 12  # rows that are no worker's, at most
+HEAD_ROWS: Final = 14  # rows that are no worker's, at most
 BAR: Final = 24  # columns of a bar
 _NO_BAR: Final[RenderableType] = Text()
 
@@ -63,6 +63,7 @@ def screen(
         *_last_reload(status),
         *_progress(status, plain),
         *_curve(sample, width, plain),
+        *_websockets(status),
     ]
     tables: list[list[RenderableType]] = [[Text(), _workers(sample, gap, plain)]]
     if leaving := [one for one in status["workers"] if one["leaving"]]:
@@ -165,14 +166,48 @@ def _curve(sample: Sample, width: int, plain: bool) -> Iterator[RenderableType]:
     yield line
 
 
-def _bar(done: float, total: float, style: str, plain: bool) -> RenderableType:
+def _websockets(status: dict[str, Any]) -> Iterator[RenderableType]:
+    """What all of them have done since the master began, once there was one."""
+    counts = status.get("totals", {}).get("websockets")
+    if not counts or not counts["opened"]:
+        return
+    line = Text()
+    line.append("websockets ", DIM)
+    line.append(f"{words.count(counts['open'])} open, {words.count(counts['opened'])} in all")
+    if counts["closed"]:
+        line.append("   closed with ", DIM)
+        kinds = [f"{code}: {words.count(number)}" for code, number in counts["closed"].items()]
+        line.append("  ".join(kinds))
+    line.append("\nmessages ", DIM)
+    for name in ("received", "sent"):
+        size = words.size(counts[f"bytes_{name}"])
+        line.append(f"{words.count(counts[f'messages_{name}'])} {name} ({size})   ")
+    if counts["deflate_ratio"] is not None:
+        line.append("deflate ", DIM)
+        line.append(f"{counts['deflate_ratio']:.1f}")
+    line.rstrip()
+    yield line
+
+
+def _open_websockets(worker: dict[str, Any]) -> int:
+    """Another pounce than this one may say nothing of them."""
+    return int(worker.get("websockets", {}).get("open", 0))
+
+
+def _has_websockets(workers: Iterable[dict[str, Any]]) -> bool:
+    return any(
+        one.get("websockets", {}).get("opened") or one.get("websockets_at_drain") for one in workers
+    )
+
+
+def _bar(done: float, total: float, style: str, plain: bool, columns: int = BAR) -> RenderableType:
     if plain:  # rich's own is of "-" then, full and empty alike
-        full = round(BAR * done / total) if total else BAR
-        return Text("#" * full + "." * (BAR - full), style)
+        full = round(columns * done / total) if total else columns
+        return Text("#" * full + "." * (columns - full), style)
     return ProgressBar(
         total=max(total, 1),
         completed=done if total else 1,
-        width=BAR,
+        width=columns,
         complete_style=style,
         finished_style=style,
         style=TRACK,
@@ -194,7 +229,7 @@ def _workers(sample: Sample, gap: int, plain: bool) -> Table:
     """A row for each worker that stays, and for each slot that has none."""
     status = sample.status
     staying = [one for one in status["workers"] if not one["leaving"]]
-    with_websockets = any("websockets" in one for one in staying)
+    with_websockets = _has_websockets(staying)
     kind = _memory_kind(sample, staying)
     memories = [_memory(sample, one, kind) for one in staying]
     known = [size for size in memories if size is not None]
@@ -221,7 +256,7 @@ def _workers(sample: Sample, gap: int, plain: bool) -> Table:
     column("busy", str(sum(one["in_flight"] for one in staying)))
     column("conns", str(sum(one["connections"] for one in staying)))
     if with_websockets:
-        column("ws", str(sum(one.get("websockets", 0) for one in staying)))
+        column("ws", str(sum(map(_open_websockets, staying))))
     column("CPU", words.percent(sum(busy)) if busy else "-")
     column(kind, words.memory(sum(known)) if known else "-")
 
@@ -253,7 +288,7 @@ def _row(
         words.rate(sample.rates.get(pid)),
         str(worker["in_flight"]),
         str(worker["connections"]),
-        *([str(worker.get("websockets", 0))] if with_websockets else []),
+        *([str(_open_websockets(worker))] if with_websockets else []),
         Text(words.percent(cpu), "bold yellow" if cpu is not None and cpu >= 90 else ""),
         words.memory(size),
     ]
@@ -265,27 +300,51 @@ def _stage(stage: str, plain: bool) -> Text:
 
 def _leaving(workers: list[dict[str, Any]], gap: int, plain: bool) -> RenderableType:
     """How far each is with what it had open when it was told to go."""
+    with_websockets = _has_websockets(workers)
+    columns = BAR // 2 if with_websockets else BAR
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=DIM)
     for name in ("slot", "pid", "gen"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stage", no_wrap=True)
-    table.add_column("", width=BAR)
-    table.add_column("open", no_wrap=True)
+    table.add_column("", width=columns)
+    table.add_column("conns" if with_websockets else "open", no_wrap=True)
+    if with_websockets:
+        table.add_column("ws", no_wrap=True)
     table.add_column("time left", justify="right", no_wrap=True)
     for worker in workers:
-        open_now, at_first = worker["connections"], worker["open_at_drain"]
-        bar, told = _NO_BAR, str(open_now)
+        at_first = worker["open_at_drain"]
+        websockets = _Left(_open_websockets(worker), worker.get("websockets_at_drain"))
+        # A connection that became a WebSocket is one of these alone.
+        http = _Left(
+            max(0, worker["connections"] - websockets.now),
+            None if at_first is None else at_first - (websockets.at_first or 0),
+        )
+        bar = _NO_BAR
         if at_first is not None:
-            at_first = max(at_first, open_now)
-            bar = _bar(at_first - open_now, at_first, "magenta", plain)
-            told = f"{open_now} of {at_first}"
+            left, total = http.now + websockets.now, http.most + websockets.most
+            bar = _bar(total - left, total, "magenta", plain, columns)
         table.add_row(
             str(worker["slot"]),
             str(worker["pid"] or "-"),
             str(worker["generation"]),
             _stage(worker["stage"], plain),
             bar,
-            told,
+            str(http),
+            *([str(websockets)] if with_websockets else []),
             words.span(worker["left_s"]),
         )
     return table
+
+
+class _Left(NamedTuple):
+    """How many are open of those that were when the drain began; None: it has not."""
+
+    now: int
+    at_first: int | None
+
+    @property
+    def most(self) -> int:
+        return max(self.now, self.at_first or 0)
+
+    def __str__(self) -> str:
+        return str(self.now) if self.at_first is None else f"{self.now} of {self.most}"

@@ -50,6 +50,13 @@ def memory(size: int | None) -> str:
     return f"{mib:.1f}M" if mib < 100 else f"{mib:.0f}M"
 
 
+def size(number: int) -> str:
+    """``345B``, ``12.3K``, ``45.2M`` (of 1024), for what may be small."""
+    if number < 1000:
+        return f"{number}B"
+    return f"{number / 1024:.1f}K" if number < 1000 * 1024 else memory(number)
+
+
 def percent(number: float | None) -> str:
     """``3%``; "-" for None."""
     return "-" if number is None else f"{number:.0f}%"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pounce import ipc
@@ -53,7 +53,8 @@ class Policy:
         probation: in which a new generation must not lose a worker, or the old one comes back.
         max_surge: worker processes beyond the slots, those that drain included; 0: any number.
         worker_timeout: without a heartbeat, before a worker is killed.
-        max_requests, max_worker_age, max_worker_memory: when a worker is replaced.
+        max_requests, max_worker_age, max_worker_memory: when a worker is replaced; what
+            WebSockets send counts as requests.
     """
 
     start_timeout: float = 60.0
@@ -86,12 +87,12 @@ class Worker:
     stalled: bool = False  # silent, and connections wait
     heartbeat: ipc.Heartbeat | None = None
     rate: float = 0.0  # connections accepted per second, between the last two heartbeats
-    open_at_drain: int | None = None  # connections, when it began to drain
+    at_drain: ipc.Draining | None = None  # what was open when it began to drain
 
     @property
     def holds(self) -> bool:
         """Has it still the listeners of its slot?"""
-        return self.open_at_drain is None
+        return self.at_drain is None
 
     def due_from(self, now: float, policy: Policy) -> float:
         """When it is overdue at the stage it has come to `now`."""
@@ -143,7 +144,8 @@ class Worker:
             return "age"
         if self.heartbeat is None:
             return ""
-        if 0 < policy.max_requests * self._spread() <= self.heartbeat.requests:
+        done = self.heartbeat.requests + self.heartbeat.websockets.messages_received
+        if 0 < policy.max_requests * self._spread() <= done:
             return "requests"
         # Not spread: memory is a hard limit, and no two workers reach it together.
         if 0 < policy.max_worker_memory <= self.heartbeat.memory:
@@ -153,6 +155,30 @@ class Worker:
     def _spread(self) -> float:
         """1.0 to 1.1, even over successive workers (multiples of the golden ratio)."""
         return 1.0 + SPREAD * (self.id * 0.6180339887 % 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What several workers have done together, as far as their last heartbeats say."""
+
+    accepted: int = 0
+    requests: int = 0
+    websockets: ipc.WebSockets = field(default_factory=ipc.WebSockets)
+
+    @classmethod
+    def of(cls, heartbeat: ipc.Heartbeat) -> Totals:
+        return cls(heartbeat.accepted, heartbeat.requests, heartbeat.websockets)
+
+    def ended(self) -> Totals:
+        """The same of a worker that is gone."""
+        return replace(self, websockets=self.websockets.ended())
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.accepted + other.accepted,
+            self.requests + other.requests,
+            self.websockets + other.websockets,
+        )
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 
 from pounce import ipc
 from pounce.errors import EXIT_BOOT, EXIT_OK
-from pounce.supervisor.crew import BOOTING_DRAIN_S, GRACE_S, Ending, Policy, Slot, Worker
+from pounce.supervisor.crew import BOOTING_DRAIN_S, GRACE_S, Ending, Policy, Slot, Totals, Worker
 from pounce.supervisor.orders import (
     Abort,
     Action,
@@ -35,6 +35,7 @@ class Ledger(ABC):
         slots: the highest ones may be about to close.
         steerable: the kernel can be told which slots to leave out.
         ending: None until the server is to stop.
+        past: what workers have done that are gone.
     """
 
     def __init__(self, *, slots: int, policy: Policy, steerable: bool) -> None:
@@ -43,6 +44,7 @@ class Ledger(ABC):
         self.workers: dict[int, Worker] = {}
         self.slots = [Slot() for _ in range(slots)]
         self.ending: Ending | None = None
+        self.past = Totals()
         self._next_id = 1
         # Workers that a generation was given up for, which is known; before they are reaped, and
         # what ended them is known too.
@@ -91,8 +93,8 @@ class Ledger(ABC):
                     self._actions.append(Note("error", text, id, {"code": code}, trace))
                 worker.failed = True
                 self._cue(id, Cue.LEAVE, now, code=code)
-            case ipc.Draining(http, websockets):
-                worker.open_at_drain = http + websockets
+            case ipc.Draining():
+                worker.at_drain = message
                 worker.accepts = False
                 self._cue(id, Cue.LEAVE, now)
         # and Drained: the worker has logged what it cut, its end is what counts
@@ -102,6 +104,8 @@ class Ledger(ABC):
     def _bury(self, id: int, status: int | None, signal: str, hint: str, now: float) -> None:
         if (worker := self.workers.pop(id, None)) is None:
             return
+        if worker.heartbeat is not None:
+            self.past += Totals.of(worker.heartbeat).ended()
         how: dict[str, object] = {"signal": signal} if signal else {"status": status}
         ours = worker.stage is Stage.DRAINING and signal == "SIGTERM"  # it was still importing
         known = worker.stage in (Stage.DOOMED, Stage.ABORTED) or worker.failed or ours

@@ -189,7 +189,7 @@ class Supervisor(Endings):
             return
         if worker.generation == self.coming:
             why = self._said_of(worker.id)
-            if not why and worker.open_at_drain is not None:
+            if not why and worker.at_drain is not None:
                 why = "a new worker goes, though nobody here has told it to"
             self._give_up(code, why, worker.id)
             return

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pounce.supervisor.crew import Worker
+from pounce import ipc
+from pounce.supervisor.crew import Totals, Worker
 from pounce.supervisor.stages import STAYING
 from pounce.supervisor.state import Supervisor
 
@@ -60,8 +61,11 @@ def status_of(state: Supervisor, pids: Mapping[int, int], now: float) -> dict[st
 
     Returns:
         "state": "starting", "serving", "reloading", "probation", "stopping"; "generation" that
-        serves, "coming" (0: none), "slots" wanted; "probation_s" left; "workers", by slot and age.
+        serves, "coming" (0: none), "slots" wanted; "probation_s" left; "workers", by slot and age;
+        "totals" of these workers and of all that are gone.
     """
+    beats = [one.heartbeat for one in state.workers.values() if one.heartbeat]
+    totals = sum(map(Totals.of, beats), state.past)
     return {
         "state": _state(state),
         "generation": state.serving,
@@ -71,6 +75,11 @@ def status_of(state: Supervisor, pids: Mapping[int, int], now: float) -> dict[st
         if state.weights
         else [],
         "probation_s": _left(state.trial_until, now),
+        "totals": {
+            "requests": totals.requests,
+            "accepted": totals.accepted,
+            "websockets": _websockets(totals.websockets),
+        },
         "workers": [
             _worker(worker, pids.get(worker.id, 0), now)
             for worker in sorted(state.workers.values(), key=lambda one: (one.slot, one.id))
@@ -89,7 +98,7 @@ def _state(state: Supervisor) -> str:
 
 
 def _worker(worker: Worker, pid: int, now: float) -> dict[str, Any]:
-    beat = worker.heartbeat
+    beat, at_drain = worker.heartbeat, worker.at_drain
     leaving = worker.stage not in STAYING
     return {
         "slot": worker.slot,
@@ -106,7 +115,23 @@ def _worker(worker: Worker, pid: int, now: float) -> dict[str, Any]:
         "memory": beat.memory if beat else 0,
         "leaving": leaving,
         "left_s": _left(worker.due, now) if leaving else None,
-        "open_at_drain": worker.open_at_drain,
+        "open_at_drain": at_drain.http + at_drain.websockets if at_drain else None,
+        "websockets_at_drain": at_drain.websockets if at_drain else None,
+        "websockets": _websockets(beat.websockets if beat else ipc.WebSockets()),
+    }
+
+
+def _websockets(counts: ipc.WebSockets) -> dict[str, Any]:
+    """As in ipc.WebSockets; "deflate_ratio" is of the messages that were compressed, or None."""
+    return {
+        "open": counts.open,
+        "opened": counts.opened,
+        "closed": dict(counts.closed),
+        "messages_received": counts.messages_received,
+        "messages_sent": counts.messages_sent,
+        "bytes_received": counts.received,
+        "bytes_sent": counts.sent,
+        "deflate_ratio": round(counts.plain / counts.packed, 2) if counts.packed else None,
     }
 
 

@@ -12,6 +12,7 @@ from time import monotonic
 
 from pounce.asgi import Scope
 from pounce.worker.service import Peer, Service
+from pounce.worker.websocket_counts import ACCEPTED
 from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_stream import WebSocketStream
 from pounce.worker.websocket_tunnel import WebSocketTunnel
@@ -78,6 +79,7 @@ class Opening:
         stream.begun = monotonic()
         stream.client = peer.info.client_text
         scope = peer.info.websocket_scope(head, service.trust, asked.subprotocols, stream)
+        service.stats.websockets.running += 1
         service.running[stream] = Task(
             self._run(stream, scope), loop=service.loop, name="websocket"
         )
@@ -87,17 +89,37 @@ class Opening:
         try:
             await stream.run(self._service.app, scope)
         finally:
-            del self._service.running[stream]
+            service = self._service
+            counts = service.stats.websockets
+            del service.running[stream]
+            counts.running -= 1
+            if stream in counts.unread:
+                counts.unread.discard(stream)
+                self._count(stream)
 
     def _over(self, stream: WebSocketTunnel) -> None:
-        self._service.websockets.discard(stream)
-        self._count(stream)
+        service = self._service
+        service.websockets.discard(stream)
+        if stream.status != ACCEPTED:
+            self._count_answer(stream)
+        elif stream.unread:
+            service.stats.websockets.unread.add(stream)  # until its application returns
+        else:
+            self._count(stream)
 
-    def _count(self, stream: WebSocketTunnel | Nobody) -> None:
+    def _count(self, stream: WebSocketTunnel) -> None:
+        service = self._service
+        service.stats.requests += 1
+        service.stats.websockets.over(stream)
+        if service.access is not None:
+            service.access.add_websocket(stream)
+
+    def _count_answer(self, answered: WebSocketTunnel | Nobody) -> None:
+        """A request that was answered as any other."""
         service = self._service
         service.stats.requests += 1
         if service.access is not None:
-            service.access.add(stream)
+            service.access.add(answered)
 
     def _refuse(
         self, wire: Wire, head: RequestHead, peer: Peer, refusal: HandshakeRefusal
@@ -108,5 +130,5 @@ class Opening:
         nobody.sent = len(body)
         headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
         wire.send_head(head.stream, refusal.status, headers, body, end=True)
-        self._count(nobody)
+        self._count_answer(nobody)
         return nobody

@@ -153,6 +153,7 @@ class WebSocketStream(WebSocketTunnel):
                 level=rules.level,
                 smallest=rules.smallest,
             )
+        self.compression = compression
         self._frames = WebSocketFrames(self, rules.limits, compression)
         try:
             # What the client sent behind its request may come from within.
@@ -160,6 +161,7 @@ class WebSocketStream(WebSocketTunnel):
             self._wire.accept_tunnel(self._stream, fields)
         except ResponseError:
             self._stage, self.status, self._frames = _CONNECTING, 0, None
+            self.compression = None
             raise
 
     def _close(self, code: int, reason: str) -> None:

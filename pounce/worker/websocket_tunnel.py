@@ -19,6 +19,7 @@ from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_stages import Stage
 from pounce.worker.wire import RequestHead, ResponseError, Wire
 from pounce.worker.wire.close_codes import LOST
+from pounce.worker.wire.deflate import Compression
 from pounce.worker.wire.handshake import Asked
 from pounce.worker.wire.websocket import WebSocketFrames
 
@@ -43,6 +44,7 @@ class WebSocketTunnel:
         code, reason: how it ended; 1006 for a peer that went without a word. 0 while it goes on.
         received, sent: bytes of the tunnel.
         messages_received, messages_sent: text and binary ones.
+        compression: as it was agreed; None before the handshake is done, and without any.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class WebSocketTunnel:
         "begun",
         "client",
         "code",
+        "compression",
         "head",
         "messages_received",
         "messages_sent",
@@ -120,6 +123,7 @@ class WebSocketTunnel:
         self.sent = 0
         self.messages_received = 0
         self.messages_sent = 0
+        self.compression: Compression | None = None
 
     # What the wire calls.
 
@@ -246,6 +250,11 @@ class WebSocketTunnel:
             self._turn_away()
 
     @property
+    def unread(self) -> bool:
+        """The peer is gone, but not all that it sent before, perhaps a Close, was handed up."""
+        return self._lost
+
+    @property
     def alive_at(self) -> float:
         """When the last sweep before it paused was, or its last."""
         return self._deadlines.alive_at
@@ -345,6 +354,8 @@ class WebSocketTunnel:
         if self._is_over and self._frames is not None:
             self._frames.discard()
             self._frames = None
+            if self.compression is not None:
+                self.compression.discard()
 
     def _write(self, data: bytes, *, end: bool = False) -> None:
         if not self._is_over:

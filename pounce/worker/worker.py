@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import time
 from collections.abc import Coroutine, Sequence
@@ -21,6 +20,7 @@ from pounce import log as logs
 from pounce.errors import EXIT_OK, LifespanError, LoadError
 from pounce.worker.control import Control
 from pounce.worker.door import Door
+from pounce.worker.heartbeats import Heartbeats
 from pounce.worker.lifecycle import Cue, Do, Lifecycle, LifecycleError, Stage
 from pounce.worker.lifespan import Lifespan
 from pounce.worker.seeing_off import SeeingOff
@@ -29,7 +29,6 @@ from pounce.worker.service import Service, Timeouts
 log = logging.getLogger("pounce")
 
 TICK: Final = 1.0  # seconds between two sweeps and Date values
-IDLE_BEAT: Final = 1.0  # seconds between two heartbeats while nothing comes
 DRAIN_TICK: Final = 0.05
 DRAIN_TICK_EACH: Final = 2e-5  # of thousands of connections, each takes microseconds of a tick
 # The master is gone: nobody replaces us, and the next master wants the port.
@@ -37,7 +36,6 @@ ORPHAN_TIMEOUT: Final = 0.5
 # Lifespan shutdown gets this long even when the drain used its time up.
 SHUTDOWN_GRACE: Final = 0.5
 SECOND_SIGNAL_TIMEOUT: Final = 1.0
-PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Worker:
@@ -52,8 +50,6 @@ class Worker:
         self._cut = 0
         self._stopping_since = 0.0
         self._term_seen = False
-        self._done = 0, 0
-        self._beat_timer: asyncio.TimerHandle | None = None
 
     def fail(self, error: LoadError | LifespanError) -> int:
         """Tells the master why there will be no Ready; the exit status."""
@@ -78,6 +74,7 @@ class Worker:
         self._date = date
         self._shutdown_timeout = shutdown_timeout
         self._seeing_off = SeeingOff(service.websockets, websocket_drain)
+        self._heartbeats = Heartbeats(service, self._control.say)
         self._loop = loop = service.loop
         self._over = loop.create_future()
         self._interval = sweep_interval(service.timeouts)
@@ -96,7 +93,7 @@ class Worker:
         gc.freeze()
         self._swept_at = loop.time()
         self._tick()
-        self._beat()
+        self._heartbeats.beat()
         self._cue(Cue.STARTED)
         await self._over
         return EXIT_OK
@@ -236,6 +233,7 @@ class Worker:
                 self._loop.time() - self._stopping_since,
             )
         self._service.flush_access()
+        self._heartbeats.end()
         self._control.say_last(ipc.Drained(cut=self._cut))
         if not self._over.done():
             self._over.set_result(None)
@@ -247,35 +245,6 @@ class Worker:
                 self._service.access.writer.reopen()
 
     # As time passes.
-
-    def _beat(self) -> None:
-        """The heartbeat: more often while there is work, when a stall would be noticed.
-
-        The first client after a pause brings it forward: should the worker stall on him, the master
-        has just been promised the next one soon.
-        """
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
-        if self._lifecycle.stage is Stage.ENDED:
-            return
-        service = self._service
-        stats = service.stats
-        done = stats.connections, stats.requests
-        busy = done != self._done or bool(service.running)
-        self._done = done
-        service.wake = None if busy else self._beat
-        next_s = ipc.BUSY_BEAT_S if busy else IDLE_BEAT
-        self._beat_timer = self._loop.call_later(next_s, self._beat)
-        self._control.say(
-            ipc.Heartbeat(
-                next_s,
-                stats.open,
-                stats.connections,
-                stats.requests,
-                len(service.running),
-                resident_memory(),
-            )
-        )
 
     def _tick(self) -> None:
         """Date, deadlines of connections and of the stage."""
@@ -334,15 +303,6 @@ class Worker:
                 service.websockets.discard(websocket)
                 with contextlib.suppress(Exception):
                     websocket.gone("a bug of the server")
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory, what it shares included; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * PAGE_SIZE
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def sweep_interval(timeouts: Timeouts) -> float:

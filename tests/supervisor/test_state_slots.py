@@ -122,7 +122,12 @@ def test_without_steering_a_slot_less_drains_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "beat"),
-    [({"max_requests": 100}, {"requests": 200}), ({"max_worker_memory": 100}, {"memory": 100})],
+    [
+        ({"max_requests": 100}, {"requests": 200}),
+        ({"max_requests": 100}, {"messages": 200}),
+        ({"max_requests": 100}, {"requests": 100, "messages": 100}),
+        ({"max_worker_memory": 100}, {"memory": 100}),
+    ],
 )
 def test_a_tired_worker_goes_when_its_successor_serves(
     policy: dict[str, Any], beat: dict[str, int]

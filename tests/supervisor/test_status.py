@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pounce import ipc
@@ -11,6 +12,17 @@ from pounce.supervisor.orders import Reload, Said, Scale, Stop
 from pounce.supervisor.state import Supervisor
 from pounce.supervisor.status import About, status_of
 from tests.support.fake_kernel import FakeKernel
+
+NO_WEBSOCKETS: dict[str, Any] = {
+    "open": 0,
+    "opened": 0,
+    "closed": {},
+    "messages_received": 0,
+    "messages_sent": 0,
+    "bytes_received": 0,
+    "bytes_sent": 0,
+    "deflate_ratio": None,
+}
 
 
 def kernel(slots: int = 2, *, steerable: bool = True, **policy: Any) -> FakeKernel:
@@ -149,12 +161,15 @@ def test_a_worker_before_its_first_heartbeat_has_done_nothing() -> None:
     assert not worker["leaving"]
     for name in ("requests", "connections", "accepted", "in_flight", "memory"):
         assert worker[name] == 0
+    assert worker["websockets"] == NO_WEBSOCKETS
+    assert status(one)["totals"] == {"requests": 0, "accepted": 0, "websockets": NO_WEBSOCKETS}
 
 
 def test_a_worker_that_serves_is_shown_with_what_its_heartbeat_said() -> None:
     one = serving(slots=1)
     (process,) = one.serving
-    one.feed(Said(process.worker, ipc.Heartbeat(10.0, 11, 12, 13, 14, 15)))
+    websockets = ipc.WebSockets(5, 9, {"1000": 3, "4xxx": 1}, 100, 200, 6, 7, 300, 90)
+    one.feed(Said(process.worker, ipc.Heartbeat(10.0, 11, 12, 13, 14, 15, websockets)))
     one.pass_time(2.5)
     (worker,) = status(one)["workers"]
     assert worker == {
@@ -173,7 +188,34 @@ def test_a_worker_that_serves_is_shown_with_what_its_heartbeat_said() -> None:
         "leaving": False,
         "left_s": None,
         "open_at_drain": None,
+        "websockets_at_drain": None,
+        "websockets": {
+            "open": 5,
+            "opened": 9,
+            "closed": {"1000": 3, "4xxx": 1},
+            "messages_received": 6,
+            "messages_sent": 7,
+            "bytes_received": 100,
+            "bytes_sent": 200,
+            "deflate_ratio": 3.33,
+        },
     }
+
+
+def test_totals_lose_nothing_of_workers_that_are_gone() -> None:
+    one = serving(slots=2)
+    first, second = one.serving
+    beat = ipc.Heartbeat(1.0, 1, 2, 3, 0, 0, ipc.WebSockets(1, 5, {"1012": 4}, messages_sent=6))
+    for process in (first, second):
+        one.feed(Said(process.worker, beat))
+    one.feed(Said(second.worker, replace(beat, requests=10)))  # a worker counts in all by itself
+    one.crash(first)
+    totals = status(one)["totals"]
+    assert (totals["requests"], totals["accepted"]) == (13, 4)
+    websockets = totals["websockets"]
+    assert (websockets["opened"], websockets["messages_sent"]) == (10, 12)
+    assert websockets["closed"] == {"1006": 1, "1012": 8}, "what it had open ended with it"
+    assert websockets["open"] == 1
 
 
 def test_a_stalled_worker_is_called_so() -> None:
@@ -202,4 +244,5 @@ def test_who_drains_is_shown_with_what_is_left() -> None:
     assert worker["leaving"]
     assert not worker["accepts"]
     assert worker["open_at_drain"] == 6
+    assert worker["websockets_at_drain"] == 2
     assert 20.0 <= worker["left_s"] <= 22.0, "the time to drain, and a grace"

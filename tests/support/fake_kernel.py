@@ -247,8 +247,11 @@ class FakeKernel:
         self.feed(Said(process.worker, ipc.Failed(code, "no module named shop", "Traceback")))
         self.feed(Exited(process.worker, code))
 
-    def beat(self, process: Process, *, requests: int = 0, memory: int = 0) -> None:
-        beat = ipc.Heartbeat(0.25, 1, 1, requests, 0, memory)
+    def beat(
+        self, process: Process, *, requests: int = 0, memory: int = 0, messages: int = 0
+    ) -> None:
+        websockets = ipc.WebSockets(messages_received=messages)
+        beat = ipc.Heartbeat(0.25, 1, 1, requests, 0, memory, websockets)
         self.feed(Said(process.worker, beat))
 
     def drain(self, process: Process) -> None:

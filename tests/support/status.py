@@ -9,6 +9,20 @@ from pounce.ctl.sample import Usage
 MIB = 1 << 20
 
 
+def websockets(**more: Any) -> dict[str, Any]:
+    return {
+        "open": 0,
+        "opened": 0,
+        "closed": {},
+        "messages_received": 0,
+        "messages_sent": 0,
+        "bytes_received": 0,
+        "bytes_sent": 0,
+        "deflate_ratio": None,
+        **more,
+    }
+
+
 def worker(slot: int, pid: int, **more: Any) -> dict[str, Any]:
     return {
         "slot": slot,
@@ -26,6 +40,8 @@ def worker(slot: int, pid: int, **more: Any) -> dict[str, Any]:
         "leaving": False,
         "left_s": None,
         "open_at_drain": None,
+        "websockets_at_drain": None,
+        "websockets": websockets(),
         **more,
     }
 
@@ -46,6 +62,7 @@ def status(*workers: dict[str, Any], **more: Any) -> dict[str, Any]:
         "slots": 2,
         "slots_out": [],
         "probation_s": None,
+        "totals": {"requests": 0, "accepted": 0, "websockets": websockets()},
         "templates": [],
         "workers": list(workers),
         **more,

@@ -15,8 +15,8 @@ from pounce import ipc
 from pounce.asgi import Receive, Scope, Send
 from pounce.ipc import BUSY_BEAT_S
 from pounce.tcp import queue_depth
+from pounce.worker.heartbeats import IDLE_BEAT
 from pounce.worker.lifespan import Lifespan
-from pounce.worker.worker import IDLE_BEAT
 from tests.support.at_work import (
     HUNG,
     LOOPS,
@@ -255,7 +255,7 @@ def test_heartbeats_say_what_is_done_and_promise_the_next_one_sooner_while_there
 def test_the_first_client_after_a_pause_brings_the_heartbeat_forward(
     make_loop: MakeLoop, client: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pounce.worker.worker.IDLE_BEAT", 10 * HUNG)
+    monkeypatch.setattr("pounce.worker.heartbeats.IDLE_BEAT", 10 * HUNG)
 
     async def main() -> None:
         service = make_service(hello)

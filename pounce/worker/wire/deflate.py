@@ -52,6 +52,9 @@ class Inflater:
 
     zlib's own state, some 40 KiB with a full window, is there only while messages come: between two
     messages nothing of it matters but the last bytes it made, and those are kept here as well.
+
+    Attributes:
+        plain, packed: bytes of all messages so far, inflated and as they came.
     """
 
     __slots__ = (
@@ -65,6 +68,8 @@ class Inflater:
         "_takeover",
         "_window",
         "_wsize",
+        "packed",
+        "plain",
     )
 
     def __init__(self, *, bits: int, takeover: bool, limit: int = 0) -> None:
@@ -79,9 +84,12 @@ class Inflater:
         self._final_blocks = 0
         self._scout: Inflater | None = None  # goes ahead, where a message is doubted,
         self._doubted: Gathered[bytes] | None = None  # through what this one has not inflated yet
+        self.plain = 0
+        self.packed = 0
 
     def message(self, data: bytes) -> bytes:
         """A whole message at once."""
+        self.packed += len(data)
         out = self._run(data + TAIL, last=True)
         self._message_done()
         return out
@@ -92,6 +100,7 @@ class Inflater:
         Raises:
             InflateError: no deflate data, or over the limit. There is no going on after it.
         """
+        self.packed += len(data)
         self._taken += len(data)
         scout, doubted = self._scout, self._doubted
         if scout is None or doubted is None:
@@ -121,6 +130,10 @@ class Inflater:
         window = self._window
         if window is not None:
             self._window = bytearray(window[-self._wsize :])
+
+    def discard(self) -> None:
+        """Gives back all but the counts. Nothing may follow."""
+        self._inflate = self._window = self._scout = self._doubted = None
 
     def _run(self, data: bytes, *, last: bool, keep: bool = True, doubt: bool = True) -> bytes:
         size = len(data)
@@ -206,15 +219,20 @@ class Inflater:
             raise InflateError(BAD_DATA, "too many final blocks in one message")
 
     def _message_done(self) -> None:
+        self.plain += self._size
         self._size = self._taken = self._final_blocks = 0
         if not self._takeover:
             self._inflate = None
 
 
 class Deflater:
-    """Compresses messages for the peer. Its zlib state is made at first use."""
+    """Compresses messages for the peer. Its zlib state is made at first use.
 
-    __slots__ = ("_bits", "_deflate", "_level", "_takeover")
+    Attributes:
+        plain, packed: bytes of all messages so far, before and after.
+    """
+
+    __slots__ = ("_bits", "_deflate", "_level", "_takeover", "packed", "plain")
 
     def __init__(self, *, bits: int, takeover: bool, level: int = -1) -> None:
         """Args: level: 0 to 9, or -1 for zlib's own middle."""
@@ -222,6 +240,8 @@ class Deflater:
         self._takeover = takeover
         self._level = level
         self._deflate: zlib._Compress | None = None
+        self.plain = 0
+        self.packed = 0
 
     def message(self, data: bytes) -> bytes:
         """A whole message, without the tail that the peer adds again."""
@@ -234,7 +254,10 @@ class Deflater:
             deflate = zlib.compressobj(self._level, zlib.DEFLATED, -bits, max(1, min(8, bits - 7)))
             if self._takeover:
                 self._deflate = deflate
-        return (deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        packed = (deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        self.plain += len(data)
+        self.packed += len(packed)
+        return packed
 
     def idle(self) -> None:
         """Gives memory back: a new compressor never refers to what went before it."""
@@ -260,6 +283,19 @@ class Compression:
             bits=agreed.server_bits, takeover=agreed.server_takeover, level=level
         )
         self.smallest = smallest
+
+    def discard(self) -> None:
+        """Gives back all but the counts. Nothing may follow."""
+        self.idle()
+        self.inflater.discard()
+
+    def ratio(self) -> float:
+        """Bytes of the messages that were compressed, both ways, to what was on the wire of them.
+
+        3.0: a third was left. Messages that were sent as they are do not count; 0.0: none else.
+        """
+        packed = self.inflater.packed + self.deflater.packed
+        return (self.inflater.plain + self.deflater.plain) / packed if packed else 0.0
 
     def idle(self) -> None:
         """Gives memory back. Only between two messages."""
