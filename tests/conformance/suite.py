@@ -94,7 +94,7 @@ def run(
     command = [python, "-u", "-m", "autobahntestsuite.wstest", "-m", "fuzzingclient"]
     listed, section = 0, ""
     with (
-        (folder / "suite.log").open("w") as log,
+        (folder / "suite.log").open("w", buffering=1) as log,
         subprocess.Popen(
             [*command, "--spec", str(spec)],
             env=environment(),
