@@ -57,10 +57,15 @@ def where(frame: FrameType | None) -> str:
 
 
 def describe(service: Service) -> str:
-    """The requests in flight, the longest first."""
+    """The requests in flight, the longest first, and how many WebSockets.
+
+    Thousands of these may have been open for hours; named, they would hide the request that hangs.
+    """
     now = monotonic()
+    websockets = service.stats.websockets.running
+    in_flight = [stream for stream in service.running if not (websockets and stream.head.tunnel)]
     # Without an access log nobody notes when a request began.
-    since = {stream: getattr(stream, "begun", 0.0) for stream in service.running}
+    since = {stream: getattr(stream, "begun", 0.0) for stream in in_flight}
     streams = sorted(since, key=lambda stream: since[stream] or now)
     parts = []
     for stream in streams[:MOST]:
@@ -69,7 +74,8 @@ def describe(service: Service) -> str:
         parts.append(f"{stream.head.method} {target}{age}")
     if len(streams) > MOST:
         parts.append(f"and {len(streams) - MOST} more")
-    return f"requests={len(streams)} {', '.join(parts)}".rstrip()
+    text = f"requests={len(streams)} {', '.join(parts)}".rstrip()
+    return f"{text} websockets={websockets}" if websockets else text
 
 
 def write_stacks_at_the_end(trace: IO[bytes] | int) -> None:

@@ -19,6 +19,7 @@ from tests.support.notes import Notes
 from tests.support.server import started
 from tests.support.transport import connect, make_service, settle
 from tests.worker.test_connection import waits
+from tests.worker.test_websocket_opening import Client, ask, serve
 
 SITE: Final = """
 import asyncio, time
@@ -103,6 +104,24 @@ def test_without_an_access_log_nobody_knows_their_age() -> None:
         return text
 
     assert asyncio.run(main()) == "requests=1 GET /"
+
+
+def test_websockets_are_counted_and_hide_no_request() -> None:
+    async def main() -> str:
+        service = serve(waits)
+        clients = [Client(service) for _ in range(MOST + 1)]
+        for client in clients:
+            client.connection.data_received(client.wsproto.send(ask()))
+        connect(service).data_received(get("/hangs"))
+        await settle()
+        text = describe(service)
+        tasks = list(service.running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return text
+
+    assert asyncio.run(main()) == f"requests=1 GET /hangs websockets={MOST + 1}"
 
 
 def test_a_failure_to_say_it_does_not_hit_what_runs_just_now(

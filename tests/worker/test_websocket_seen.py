@@ -107,7 +107,8 @@ def test_fragments_of_a_compressed_message_count_as_what_they_make(tmp_path: Pat
     (line,), counts = seen(echo, story, tmp_path / "log")
     assert (line["messages_received"], line["messages_sent"]) == (1, 1)
     assert counts.plain == 4 * len(TEXT)
-    assert 0 < counts.packed < len(TEXT)
+    # All but the heads: two with a mask, one without.
+    assert counts.packed == counts.received - 2 * 6 + counts.sent - 2
 
 
 def test_a_lost_connection_is_an_abrupt_end(tmp_path: Path) -> None:
@@ -119,7 +120,8 @@ def test_a_lost_connection_is_an_abrupt_end(tmp_path: Path) -> None:
     assert counts.closed == {"1006": 1}
 
 
-def test_what_is_read_after_the_loss_still_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deflate", [False, True], ids=["plain", "deflate"])
+def test_what_is_read_after_the_loss_still_counts(deflate: bool, tmp_path: Path) -> None:
     path, gate, codes = tmp_path / "log", asyncio.Event(), list[int]()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +132,7 @@ def test_what_is_read_after_the_loss_still_counts(tmp_path: Path) -> None:
         codes.append(message["code"])
 
     async def story(client: Client) -> None:
-        await client.say(ask())
+        await client.say(ask(extensions=[PerMessageDeflate()] if deflate else []))
         await client.say(*[TextMessage(data="x" * 10_000)] * 20, CloseConnection(code=1001))
 
     async def afterwards(client: Client) -> None:
@@ -144,6 +146,8 @@ def test_what_is_read_after_the_loss_still_counts(tmp_path: Path) -> None:
     assert (line["close_code"], line["messages_received"]) == (1001, 20)
     assert (counts.open, counts.opened, counts.closed) == (0, 1, {"1001": 1})
     assert counts.messages_received == 20
+    assert counts.plain == (200_000 if deflate else 0)
+    assert (line["deflate_ratio"] is not None) is deflate
 
 
 async def denies(scope: Scope, receive: Receive, send: Send) -> None:
