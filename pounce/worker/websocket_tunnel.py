@@ -322,6 +322,8 @@ class WebSocketTunnel:
         if deaf:
             self._finish()
             return
+        if self._closing is not None:
+            self._closing.cancel()
         loop = asyncio.get_running_loop()
         self._closing = loop.call_later(self._rules.close_timeout, self._cut)
 
