@@ -100,6 +100,13 @@ class Talk:
         if self.sound < 0:
             self.messages.append(Message(len(self.data), is_text, payload))
 
+    def flood(self) -> None:
+        size = self.random.choice((1, 400))
+        for _ in range(1500):
+            self.add(FIN | BINARY, bytes(size))
+            if self.sound < 0:
+                self.messages.append(Message(len(self.data), False, bytes(size)))
+
     def wrong(self) -> None:
         """A frame that may not come, or one that nobody knows what it is."""
         self.fault()
@@ -146,6 +153,8 @@ class Talk:
     def spoil(self) -> None:
         """Something happens to the bytes on their way."""
         random, data = self.random, self.data
+        if not data:
+            return
         head = len(data) if random.random() < 0.1 else data.find(b"\r\n\r\n") + 4
         at = random.randrange(len(data)) if head >= len(data) else random.randrange(head, len(data))
         other = random.randrange(len(data))
@@ -187,10 +196,12 @@ def make(seed: int) -> Case:
     talk = Talk(random, rules, offer)
     for _ in range(random.choice((1, 3, 8, 20))):
         draw = random.random()
-        if draw < 0.7:
+        if draw < 0.65:
             talk.message()
+        elif draw < 0.7:  # more than an inbox takes
+            talk.flood()
         elif draw < 0.9:
-            times = random.choice((1, 1, 1, 400))
+            times = random.choice((1, 1, 1, 400, 3000))
             for _ in range(times):
                 talk.add(
                     FIN | random.choice((PING, PONG)), random.randbytes(random.choice((0, 125)))
