@@ -218,7 +218,11 @@ class Worker:
             # Told first: an application that is cancelled while its client seems to be there would
             # be logged, and answered, as one that failed.
             connection.cut("the drain is over")
-        for task in list(service.running.values()):
+        # Cancelled before its first step, a task would never run, nor take itself off the list.
+        self._loop.call_soon(self._cancel_what_runs)
+
+    def _cancel_what_runs(self) -> None:
+        for task in list(self._service.running.values()):
             task.cancel()
 
     async def _shut_down(self) -> None:

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     if options.leaks is not None:
         from tests.fuzz.leaks import leaks
 
-        return int(leaks(options.leaks))
+        return int(bool(leaks(options.leaks)))
     seed = random.SystemRandom().randrange(1 << 40) if options.seed is None else options.seed
     return int(fuzz(options.seconds, seed) > 0)
 

@@ -159,6 +159,7 @@ async def crowd(ledger: Ledger, receive: Receive, send: Send) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()  # their errors know this frame, and would keep it for the garbage collector
 
 
 async def closes(ledger: Ledger, receive: Receive, send: Send) -> None:

@@ -121,8 +121,11 @@ class Player:
             else:
                 await self._do(what, much)
             self._check_memory()
-        for _ in range(40):
+        still, sent = 0, 0
+        while still < 40 and self.case.app not in STILL_TALKING:
             await asyncio.sleep(0)
+            still = still + 1 if sent == len(self.ledger.sent) else 0
+            sent = len(self.ledger.sent)
         self._check_memory()
         cut = line.lost
         if not line.lost:

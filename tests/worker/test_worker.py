@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -15,8 +16,10 @@ from pounce import ipc
 from pounce.asgi import Receive, Scope, Send
 from pounce.ipc import BUSY_BEAT_S
 from pounce.tcp import queue_depth
+from pounce.worker.connection import Connection
 from pounce.worker.heartbeats import IDLE_BEAT
 from pounce.worker.lifespan import Lifespan
+from pounce.worker.service import Service
 from tests.support.at_work import (
     HUNG,
     LOOPS,
@@ -30,7 +33,7 @@ from tests.support.at_work import (
     run,
     until,
 )
-from tests.support.transport import make_service
+from tests.support.transport import connect, make_service
 from tests.worker.test_connection import GET, hello
 
 both_loops = pytest.mark.parametrize("make_loop", LOOPS)
@@ -328,6 +331,40 @@ def test_what_is_not_over_in_time_is_cut_and_counted(
 
     run(main(), make_loop)
     assert "drain is over, cutting what is left connections=2 requests=2" in caplog.text
+
+
+@both_loops
+def test_a_request_that_comes_as_the_rest_is_cut_leaves_nothing_behind(
+    make_loop: MakeLoop, client: Clients
+) -> None:
+    class LastMoment(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "drain is over" in record.msg:
+                late.data_received(GET)
+                assert len(service.running) == 2
+
+    async def main() -> None:
+        nonlocal service, late
+        _, app = gated()
+        service = make_service(app)  # type: ignore[arg-type]
+        with listener() as own:
+            lifespan = Lifespan(app, mode=OFF)  # type: ignore[arg-type]
+            async with at_work(service, lifespan, listeners=[own]) as master:
+                late = connect(service)
+                client(own).send(GET)
+                await beat_with(master, in_flight=1)
+                master.say(ipc.Drain("exit", 0.1))
+                await master.hear(ipc.Drained)
+                assert not service.running
+
+    service: Service
+    late: Connection
+    last_moment = LastMoment()
+    logging.getLogger("pounce").addHandler(last_moment)
+    try:
+        run(main(), make_loop)
+    finally:
+        logging.getLogger("pounce").removeHandler(last_moment)
 
 
 def test_a_word_that_cannot_come_now_is_logged_and_passed_over(
