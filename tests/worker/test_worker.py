@@ -343,6 +343,9 @@ def test_a_request_that_comes_as_the_rest_is_cut_leaves_nothing_behind(
                 late.data_received(GET)
                 assert len(service.running) == 2
 
+    service: Service
+    late: Connection
+
     async def main() -> None:
         nonlocal service, late
         _, app = gated()
@@ -357,8 +360,6 @@ def test_a_request_that_comes_as_the_rest_is_cut_leaves_nothing_behind(
                 await master.hear(ipc.Drained)
                 assert not service.running
 
-    service: Service
-    late: Connection
     last_moment = LastMoment()
     logging.getLogger("pounce").addHandler(last_moment)
     try:
