@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
-import tracemalloc
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ OURS: Final = (
     "Task",
 )
 WARM_UP: Final = 100  # stories before the first look: caches fill, modules are imported
-GROWTH: Final = 512 * 1024  # bytes that may be more at the end, of whatever Python keeps for itself
+GROWTH: Final = 1000  # blocks of memory more at the end, of whatever Python keeps for itself
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,9 +52,7 @@ def leaks(number: int, seed: int = 0, warm_up: int = WARM_UP) -> list[str]:
     found: list[str] = []
     gc.collect()
     gc.freeze()
-    uncollected = 0
-    tracemalloc.start()
-    memory, files, pages = tracemalloc.get_traced_memory()[0], descriptors(), resident()
+    blocks, files, pages = sys.getallocatedblocks(), descriptors(), resident()
     try:
         for done in range(1, number + 1):
             gc.disable()
@@ -63,23 +61,21 @@ def leaks(number: int, seed: int = 0, warm_up: int = WARM_UP) -> list[str]:
                 left = ours()
                 if left and not found:
                     found.append(f"waits for the garbage collector: {dict(left)}")
-                uncollected = max(uncollected, len(gc.get_objects()))
                 gc.collect()
-            if done % 2000 == 0 or done == number:
-                grown = tracemalloc.get_traced_memory()[0] - memory
+            if done % 500 == 0 or done == number:
+                grown = sys.getallocatedblocks() - blocks
                 rss = (resident() - pages) / 1024
                 print(
-                    f"{done} stories: traced {grown / 1024:+.0f} KiB, resident {rss:+.0f} KiB, "
+                    f"{done} stories: {grown:+d} blocks of memory, resident {rss:+.0f} KiB, "
                     f"descriptors {descriptors() - files:+d}",
                     flush=True,
                 )
-        grown = tracemalloc.get_traced_memory()[0] - memory
+        grown = sys.getallocatedblocks() - blocks
     finally:
-        tracemalloc.stop()
         gc.enable()
         gc.unfreeze()
     if grown > GROWTH:
-        found.append(f"{grown} bytes more than at the beginning")
+        found.append(f"{grown} blocks of memory more than at the beginning")
     if descriptors() > files:
         found.append(f"{descriptors() - files} descriptors more than at the beginning")
     for each in found:
