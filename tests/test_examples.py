@@ -1,7 +1,8 @@
-"""Each example in examples/, served as its own text says."""
+"""Each example in examples/, served as its own text says. system/test_chat.py talks in the chat."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,3 +87,18 @@ def test_events_come_one_by_one_until_the_client_leaves(
     assert events == ["id: 1", "data: tick 1", "", "id: 2", "data: tick 2", ""]
     assert client.get("/").status_code == 404
     assert_a_clean_end(server)  # at once: the stream ended when its client left
+
+
+def test_the_chat_is_served_as_its_readme_says(tmp_path: Path) -> None:
+    text = (ROOT / "examples/chat/README.md").read_text("utf-8")
+    program, *args = shlex.split(text.partition("```sh\n")[2].partition("\n")[0])
+    assert program == "pounce"
+    file = tmp_path / "chat.sqlite3"
+    with serving(*args, "--port", "0", folder=ROOT, CHAT_FILE=str(file)) as server:
+        with httpx.Client(base_url=f"http://{server.wait_until_serving()}", timeout=30) as client:
+            assert client.get("/").text == (ROOT / "examples/chat/page.html").read_text("utf-8")
+            assert client.head("/").headers["content-type"] == "text/html; charset=utf-8"
+            assert client.get("/talk").status_code == 404
+            assert client.post("/").status_code == 405
+        assert_a_clean_end(server)
+    assert file.exists()
