@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with started("browser_talk", "--workers", "1", "--loop", request.param) as server:
         yield server
