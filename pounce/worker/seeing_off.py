@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pounce.worker.websocket_parting import FAREWELLS, Parting
-from pounce.worker.websocket_tunnel import WebSocketTunnel
+
+if TYPE_CHECKING:  # needs wsproto, which a worker without WebSockets has not
+    from pounce.worker.websocket_tunnel import WebSocketTunnel
 
 DEFAULT: Final = FAREWELLS["exit"]
 
