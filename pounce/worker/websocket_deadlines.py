@@ -101,7 +101,15 @@ class Deadlines:
         self._rested = False
 
     def look(
-        self, now: float, *, received: int, messages: int, said: int, midway: bool, deaf: bool
+        self,
+        now: float,
+        *,
+        received: int,
+        messages: int,
+        said: int,
+        midway: bool,
+        deaf: bool,
+        unread: bool,
     ) -> Verdict:
         """What is to be done now. A verdict that ends it is given again at the next look.
 
@@ -110,6 +118,8 @@ class Deadlines:
             said: messages to the peer, so far.
             midway: a frame has come in part.
             deaf: we do not read, so that nobody can be blamed for silence.
+            unread: much that was said waits for the peer to read it, and a ping would come behind
+                all of that. Whether it does read is another's to see to: the write_timeout.
         """
         timeouts = self._timeouts
         if self._until and now >= self._until:
@@ -124,6 +134,10 @@ class Deadlines:
         silence = now - self._heard_at
         if midway and timeouts.frame and silence >= timeouts.frame:
             return Verdict.HALF
+        if unread:
+            self.alive_at = now
+            self._pinged_at = -1.0
+            return Verdict.NOTHING
         if timeouts.idle and now - self.alive_at >= timeouts.idle:
             return Verdict.IDLE
         if self._pinged_at >= 0:

@@ -189,7 +189,7 @@ class WebSocketTunnel:
 
     def ping(self, payload: bytes) -> None:
         assert self._frames is not None
-        pong = self._frames.pong(payload)
+        pong = b"" if self._is_over else self._frames.pong(payload)
         if pong:
             self._write(pong)
             if self._wire.congested:  # who pings and does not read must not fill our memory
@@ -237,6 +237,11 @@ class WebSocketTunnel:
             self._inbox.wake()
             self._read_on()
 
+    def cut(self, reason: str) -> None:
+        """Ends it without a word."""
+        self._wire.reset(self._stream, 0)
+        self.gone(reason)
+
     def dismiss(self, code: int, reason: str) -> None:
         """Like close(), but first lets the application finish with the message it is at.
 
@@ -279,6 +284,7 @@ class WebSocketTunnel:
                 said=self.messages_sent,
                 midway=self._frames.midway,
                 deaf=self._paused,
+                unread=self._wire.congested,
             )
             if verdict is not Verdict.NOTHING:
                 self._execute(verdict)
@@ -295,11 +301,11 @@ class WebSocketTunnel:
         assert self._frames is not None
         if verdict is Verdict.REST:
             self._frames.idle()
-        elif verdict is not Verdict.PING:
+        elif verdict is Verdict.PING:
+            self._write(self._frames.ping())
+        else:
             log.debug("websocket closed by us verdict=%s", verdict.value)
             self.close(*ENDS[verdict])
-        elif not self._wire.congested:
-            self._write(self._frames.ping())
 
     def _turn_away(self) -> None:
         """Answers a handshake that nobody has answered."""

@@ -306,7 +306,7 @@ class Worker:
                 )
                 service.websockets.discard(websocket)
                 with contextlib.suppress(Exception):
-                    websocket.gone("a bug of the server")
+                    websocket.cut("a bug of the server")
 
 
 def sweep_interval(timeouts: Timeouts) -> float:

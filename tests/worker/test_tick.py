@@ -9,16 +9,24 @@ from collections.abc import Iterator
 import pytest
 
 from pounce import ipc
-from pounce.asgi import Receive, Scope, Send
+from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker import worker as worker_module
 from pounce.worker.connection import Connection
 from pounce.worker.lifespan import Lifespan
 from pounce.worker.service import Timeouts
+from pounce.worker.websocket_opening import Opening
+from pounce.worker.websocket_rules import WebSocketRules
+from pounce.worker.websocket_tunnel import WebSocketTunnel
+from pounce.worker.wire.handshake import HandshakeRules
 from pounce.worker.worker import sweep_interval
 from tests.support.at_work import HUNG, at_work, collector_kept
 from tests.support.transport import MemoryTransport, make_service
 from tests.worker.test_connection import hello
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 SILENT = Timeouts(silent_timeout=0.2)
 
 
@@ -78,6 +86,45 @@ def test_a_connection_whose_deadlines_fail_is_cut_and_the_others_have_theirs(
         == ["deadlines of a connection cannot be looked at, cutting it client=127.0.0.1:50000"] * 4
     )
     assert all(record.exc_info for record in caplog.records)
+
+
+def test_a_websocket_whose_deadlines_fail_is_cut_with_its_connection(
+    as_before: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "TICK", 0.05)
+    heard: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        heard.append(await receive())
+
+    def fail(self: WebSocketTunnel, now: float) -> None:
+        raise RuntimeError("no deadlines")
+
+    monkeypatch.setattr(WebSocketTunnel, "sweep", fail)
+
+    async def main() -> None:
+        service = make_service(app)
+        service.rules.websockets = True
+        service.open_websocket = Opening(
+            service, handshake=HandshakeRules(), rules=WebSocketRules()
+        )
+        async with at_work(service, Lifespan(app, mode="off")) as master:
+            connection, transport = joined(Connection(service))
+            connection.data_received(HANDSHAKE)
+            async with asyncio.timeout(HUNG):
+                while not heard:
+                    await asyncio.sleep(0)
+            assert transport.state == "aborted"
+            connection.connection_lost(None)
+            master.say(ipc.Drain("exit", 1.0))
+
+    asyncio.run(main())
+    assert heard == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+    assert caplog.messages[0] == (
+        "deadlines of a websocket cannot be looked at, cutting it client=127.0.0.1:50000"
+    )
 
 
 @pytest.mark.parametrize("ends", [False, True])

@@ -28,7 +28,7 @@ class Peer:
     def __init__(self, timeouts: WebSocketTimeouts, *, until: float = 0.0) -> None:
         self.now = 100.0
         self.received = self.messages = self.said = 0
-        self.midway = self.deaf = False
+        self.midway = self.deaf = self.unread = False
         self.deadlines = Deadlines(timeouts, self.now, until)
 
     def look(self, after: float = 1.0) -> Verdict:
@@ -40,6 +40,7 @@ class Peer:
             said=self.said,
             midway=self.midway,
             deaf=self.deaf,
+            unread=self.unread,
         )
 
     def verdicts(self, seconds: int) -> list[tuple[int, Verdict]]:
@@ -157,3 +158,19 @@ def test_the_last_sign_of_life_is_told() -> None:
     peer.said = 1
     peer.look(5.0)
     assert peer.deadlines.alive_at == 115.0
+
+
+def test_who_is_still_reading_what_it_was_sent_is_not_asked_for_a_sign_of_life() -> None:
+    peer = Peer(ALL)
+    assert peer.verdicts(25)[-1] == (20, Verdict.PING)
+    peer.unread = True
+    assert peer.verdicts(200) == []
+    peer.unread = False
+    assert peer.verdicts(10) == [(1, Verdict.PING)]
+    assert peer.look() is Verdict.SILENT
+
+
+def test_half_a_frame_is_not_forgiven_to_who_reads_slowly() -> None:
+    peer = Peer(ALL)
+    peer.unread = peer.midway = True
+    assert peer.verdicts(30) == [(30, Verdict.HALF)]

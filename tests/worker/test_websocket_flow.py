@@ -367,3 +367,19 @@ def test_messages_that_nobody_asked_for_are_forgotten_with_the_application_s_clo
 
     asyncio.run(main())
     assert seen == [{"type": "websocket.disconnect", "code": 4000, "reason": ""}]
+
+
+def test_a_ping_held_behind_a_full_inbox_hides_nothing_when_the_peer_is_lost_unread() -> None:
+    async def main() -> None:
+        app = Slow()
+        tunnel = Tunnel(app, rules=WebSocketRules(queue=1))
+        await settle()
+        ping = frame(FIN | PING, b"p")
+        tunnel.stream.data(text("a") + ping + text("b") + ping + text("c") + close(4000, b"bye"))
+        tunnel.wire.congested = True  # it left without reading what it was sent
+        tunnel.stream.gone("connection lost")
+        received = await taken(app, 4)
+        assert [message.get("text") for message in received[:3]] == ["a", "b", "c"]
+        assert received[3] == {"type": "websocket.disconnect", "code": 4000, "reason": "bye"}
+
+    asyncio.run(main())

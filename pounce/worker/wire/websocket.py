@@ -123,7 +123,7 @@ class WebSocketFrames(WebSocketOutput):
         self._texts: Gathered[str] | None = None  # a message that is not whole
         self._data: Gathered[bytes] | None = None
         self._fragments = 0  # of the present message; 0: between two messages
-        self._size = 0  # of the present message, compressed, as announced by the heads
+        self._size = 0  # of the present message, as announced by the heads
         self._paused = False
         self._quick = True  # the next byte is a head's first, of a message's first frame
 
@@ -336,7 +336,9 @@ class WebSocketFrames(WebSocketOutput):
         if first & 0x08:  # a control frame
             return None
         if not self._fragments:
-            self._size = 0
+            # Compressing adds to what cannot be compressed, an eighth and a bit by zlib's own
+            # bound. How much it is once inflated is looked at there.
+            self._size = -(self._max_message // 7 + 64) if first & RSV1 else 0
         self._fragments += 1
         self._size += size
         limits = self._limits
