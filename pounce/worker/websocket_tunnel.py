@@ -205,7 +205,7 @@ class WebSocketTunnel:
         assert frames is not None
         if self._stage is _OPEN or self._lost:
             self._leave(code, reason)
-        answer = b"" if frames.closing else frames.close(code)
+        answer = b"" if frames.closing else frames.close(code, reason)
         self._write(answer, end=True)
         self._finish()
 

@@ -97,7 +97,7 @@ def test_messages_go_both_ways() -> None:
         TextMessage(data="ä"),
         BytesMessage(data=b"\xff"),
         TextMessage(data=""),
-        CloseConnection(code=3000, reason=""),
+        CloseConnection(code=3000, reason="done"),
     ]
     stream = tunnel.stream
     assert (stream.status, stream.code, stream.reason) == (101, 3000, "done")
