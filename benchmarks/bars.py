@@ -143,6 +143,29 @@ PROCESS_BARS: Final = (
 )
 
 
+def per_message(
+    case: str, what: str, peer: str, relation: Relation, limit: float, *, aim: float | None = None
+) -> Bar:
+    text = f"{what}: CPU per message / {peer}'s"
+    return Bar(case, text, "cpu_us", relation, limit, against=peer, aim=aim)
+
+
+# Of WebSockets; see benchmarks/websockets.
+WEBSOCKET_BARS: Final = (
+    per_message("echo64", "echo of 64 B", "uvicorn", "<=", 0.70, aim=0.55),
+    per_message("echo64", "echo of 64 B", "granian", "<=", 0.45),
+    per_message("echo16k", "echo of 16 KiB", "uvicorn", "<=", 0.85),
+    per_message("echo16k", "echo of 16 KiB", "granian", "<=", 0.60),
+    per_message("echo1m", "echo of 1 MiB", "uvicorn", "<=", 1.00),
+    per_message("echo1m", "echo of 1 MiB", "granian", "<=", 1.00),
+    per_message("deflate64", "echo of 64 B, compressed", "uvicorn", "<", 1.00),
+    per_message("broadcast", "64 B to each of 1,000", "uvicorn", "<", 1.00),
+    per_message("broadcast", "64 B to each of 1,000", "granian", "<", 1.00),
+    Bar("idle", "idle WebSocket, KiB of PSS", "idle_pss_kib", "<=", 10.0),
+    Bar("idle_deflate", "idle WebSocket with compression, KiB of PSS", "idle_pss_kib", "<=", 16.0),
+)
+
+
 def judge(bar: Bar, measured: Sequence[Sample]) -> Verdict:
     if bar.against:
         figures = samples.ratios(measured, bar.case, bar.metric, bar.server, bar.against)
