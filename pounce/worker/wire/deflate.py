@@ -51,7 +51,9 @@ class Inflater:
     """What the peer compressed, as it was before.
 
     zlib's own state, some 40 KiB with a full window, is there only while messages come: between two
-    messages nothing of it matters but the last bytes it made, and those are kept here as well.
+    messages nothing of it matters but the last bytes it made, and those are kept here as well. It
+    stays from the second message on: who rests says one thing now and then, and when thousands do
+    so at about the same time, what each left behind until idle() would be a heap full of holes.
 
     Attributes:
         plain, packed: bytes of all messages so far, inflated and as they came.
@@ -61,6 +63,7 @@ class Inflater:
         "_doubted",
         "_final_blocks",
         "_inflate",
+        "_keeps",
         "_limit",
         "_scout",
         "_size",
@@ -78,6 +81,7 @@ class Inflater:
         self._takeover = takeover
         self._limit = limit or NO_LIMIT
         self._inflate: zlib._Decompress | None = None
+        self._keeps = False  # it after the present message
         self._window: bytearray | None = None  # the end of what was inflated, of 2 windows at most
         self._size = 0  # of the present message, so far
         self._taken = 0  # bytes that it was made of, where it comes in parts
@@ -127,6 +131,7 @@ class Inflater:
     def idle(self) -> None:
         """Gives memory back. Only between two messages."""
         self._inflate = None
+        self._keeps = False
         window = self._window
         if window is not None:
             self._window = bytearray(window[-self._wsize :])
@@ -221,18 +226,19 @@ class Inflater:
     def _message_done(self) -> None:
         self.plain += self._size
         self._size = self._taken = self._final_blocks = 0
-        if not self._takeover:
+        if not self._keeps:
             self._inflate = None
+            self._keeps = self._takeover
 
 
 class Deflater:
-    """Compresses messages for the peer. Its zlib state is made at first use.
+    """Compresses messages for the peer. Its zlib state comes and goes as an Inflater's does.
 
     Attributes:
         plain, packed: bytes of all messages so far, before and after.
     """
 
-    __slots__ = ("_bits", "_deflate", "_level", "_takeover", "packed", "plain")
+    __slots__ = ("_bits", "_deflate", "_keeps", "_level", "_takeover", "packed", "plain")
 
     def __init__(self, *, bits: int, takeover: bool, level: int = -1) -> None:
         """Args: level: 0 to 9, or -1 for zlib's own middle."""
@@ -240,6 +246,7 @@ class Deflater:
         self._takeover = takeover
         self._level = level
         self._deflate: zlib._Compress | None = None
+        self._keeps = False
         self.plain = 0
         self.packed = 0
 
@@ -252,8 +259,9 @@ class Deflater:
             # memLevel takes 2**(9+n) bytes beside the window's 2**(2+bits): halve both together.
             bits = self._bits
             deflate = zlib.compressobj(self._level, zlib.DEFLATED, -bits, max(1, min(8, bits - 7)))
-            if self._takeover:
+            if self._keeps:
                 self._deflate = deflate
+            self._keeps = self._takeover
         packed = (deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
         self.plain += len(data)
         self.packed += len(packed)
@@ -262,6 +270,7 @@ class Deflater:
     def idle(self) -> None:
         """Gives memory back: a new compressor never refers to what went before it."""
         self._deflate = None
+        self._keeps = False
 
 
 class Compression:
