@@ -187,7 +187,10 @@ class Connection(asyncio.Protocol):
             service.access.add_refused(status, self.info.client_text)
 
     def flush_soon(self) -> None:
-        self._service.loop.call_soon(self._wire.flush)
+        service = self._service
+        if not service.unflushed:
+            service.loop.call_soon(service.flush)
+        service.unflushed.append(self._wire)
 
     def pause(self) -> None:
         self._transport.pause_reading()

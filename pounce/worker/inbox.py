@@ -6,7 +6,6 @@ Knows no protocol; who fills it stops when it says so.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Final
 
 from pounce.asgi import Message
@@ -25,13 +24,14 @@ class Inbox:
         full: nothing more should be put in. Whoever puts in or takes out looks.
     """
 
-    __slots__ = ("_limit", "_messages", "_waiters", "_weight", "full")
+    __slots__ = ("_limit", "_loop", "_messages", "_waiters", "_weight", "full")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._messages: deque[Message] = deque()
+        self._messages: list[Message] = []  # a deque is 600 bytes, and few wait at a time
         self._weight = 0
         self._waiters: list[asyncio.Future[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.full = False
 
     def put(self, message: Message, size: int) -> bool:
@@ -52,7 +52,7 @@ class Inbox:
         """The oldest; None if there is none."""
         if not self._messages:
             return None
-        message = self._messages.popleft()
+        message = self._messages.pop(0)
         if self._messages:
             text = message.get("text")
             self._weight -= len(message["bytes"] if text is None else text) + MESSAGE_COST
@@ -65,7 +65,9 @@ class Inbox:
     @property
     def awaited(self) -> bool:
         """It is empty, and somebody waits for a message."""
-        return bool(self._waiters) and not self._messages
+        if not self._waiters or self._messages:
+            return False
+        return not all(waiter.done() for waiter in self._waiters)
 
     def clear(self) -> None:
         """Nobody will ask for them."""
@@ -78,12 +80,16 @@ class Inbox:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        self._waiters.clear()
 
-    async def wait(self) -> None:
-        """Until put() or wake()."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
+    def wait(self) -> asyncio.Future[None]:
+        """Done with put() or wake()."""
+        loop = self._loop
+        if loop is None:  # asked for once: it costs a system call
+            loop = self._loop = asyncio.get_running_loop()
+        waiters = self._waiters
+        if waiters:  # who was cancelled in the meantime waits no more
+            waiters[:] = [waiter for waiter in waiters if not waiter.done()]
+        waiter = loop.create_future()
+        waiters.append(waiter)
+        return waiter

@@ -93,6 +93,7 @@ class Service:
         extensions: of every scope.
         admit: counts one more connection, or one less; False when that is one too many.
         turned_away: of `connections`, those that were one too many and are not gone yet.
+        unflushed: who holds something for flush(), at the end of this turn of the loop.
         turned_away_limit: past so many, who is told 503 is not waited for.
         write_buffer: bytes that may wait to be sent to one peer before its application waits.
     """
@@ -123,6 +124,7 @@ class Service:
         "trust",
         "turned_away",
         "turned_away_limit",
+        "unflushed",
         "wake",
         "websockets",
         "write_buffer",
@@ -161,6 +163,7 @@ class Service:
         self.state = {} if state is None else state
         self.clock = Clock()
         self.stats = Stats()
+        self.unflushed: list[Wire] = []
         self.connections: set[Connection] = set()
         self.running: dict[HttpStream | WebSocketStream, asyncio.Task[None]] = {}
         self.websockets: set[WebSocketTunnel] = set()
@@ -175,6 +178,16 @@ class Service:
         self._said_at = -SAY_EVERY
         if access is not None:
             access.set_wake(self._flush_later)
+
+    def flush(self) -> None:
+        """Writes what connections have held in this turn of the loop: one call of it for all."""
+        unflushed, self.unflushed = self.unflushed, []
+        for wire in unflushed:
+            try:
+                wire.flush()
+            except Exception as error:  # the others are still to be written
+                told = {"message": "a connection could not be written to", "exception": error}
+                self.loop.call_exception_handler(told)
 
     def flush_access(self) -> None:
         """Writes the access lines held; happens by itself soon after each."""

@@ -64,7 +64,6 @@ class WebSocketTunnel:
         "_paused",
         "_room",
         "_rules",
-        "_sends",
         "_stage",
         "_stream",
         "_wire",
@@ -112,7 +111,6 @@ class WebSocketTunnel:
         self._room: asyncio.Event | None = None
         # Our Close is out and the peer's is not in, or ours waits for the application.
         self._closing: asyncio.TimerHandle | None = None
-        self._sends = 0
         self.head = head
         self.begun = 0.0
         self.client = "-"

@@ -38,6 +38,8 @@ class WebSocketOutput:
             raise ResponseError("text holds a lone surrogate, which has no UTF-8") from None
         except AttributeError:
             raise ResponseError(f"text is {type(text).__name__}, expected str") from None
+        if self._compression is None and not self.closing:
+            return data_frame(TEXT, payload)
         return self._message(TEXT, payload)
 
     def send_binary(self, data: bytes) -> bytes:
@@ -48,7 +50,18 @@ class WebSocketOutput:
         """
         if type(data) is not bytes:
             data = _copied(data)
+        if self._compression is None and not self.closing:
+            return data_frame(BINARY, data)
         return self._message(BINARY, data)
+
+    def bulk_head(self, size: int) -> bytes:
+        """The head of a binary message of 64 KiB or more, which then has to follow as it is.
+
+        b"" where that is not possible; send_binary() does it, or says why not.
+        """
+        if self._compression is not None or self.closing:
+            return b""
+        return b"%c\x7f%b" % (BINARY, size.to_bytes(8, "big"))
 
     def ping(self, payload: bytes = b"") -> bytes:
         """The bytes of a ping of up to 125 bytes; none after close()."""
