@@ -24,6 +24,7 @@ class Case:
     load: Load
     fixed: bool = False  # the floor takes part: one message comes in one read or is all there is
     room: bool = False  # only an application can do it
+    once: bool = False  # in the first round only: it takes long, and hardly varies
 
     def order(self, port: int, log: Path) -> Order:
         return Order(APP, port, log, answer=self.name if self.fixed else "")
@@ -49,10 +50,11 @@ CASES: Final = (
     Case("deflate64", "64 B text, compressed", Echo(texts(64, deflate=True))),
     Case("broadcast", "64 B text to 1,000 sockets", Broadcast(SHORT), room=True),
     Case("latency", "64 B text at half of the slowest server's load", Paced(SHORT), fixed=True),
-    Case("idle", "Memory of an idle WebSocket", Held(SHORT)),
+    Case("idle", "Memory of an idle WebSocket", Held(SHORT), once=True),
     Case(
         "idle_deflate",
         "Memory of an idle WebSocket with compression",
         Held(texts(64, deflate=True)),
+        once=True,
     ),
 )

@@ -19,8 +19,6 @@ from benchmarks.websockets.talk import Crowd, percentile
 
 ECHO: Final = "/echo"
 ROOM: Final = "/room"
-REST_S: Final = 5.0  # until what only a busy WebSocket needs was given back
-FIRST: Final = 100  # sockets that pay for what is made once
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,9 @@ class Paced:
     def measure(self, started: Started, plan: Plan) -> dict[str, float]:
         frames, answer = self.messages.frames(), self.messages.answer
         if not plan.rate:
-            raise BenchmarkError("no rate is known: give one, or measure echo64 in the same run")
+            raise BenchmarkError(
+                "latency without a rate: give one, or measure echo64 in the same run"
+            )
         window = Window(started, {})
         took: list[float] = []
         with crowd_of(started, self, self.sockets) as crowd:
@@ -162,16 +162,18 @@ class Held:
 
     messages: Messages
     path: str = ECHO
+    rest_s: float = 5.0  # until what only a busy WebSocket needs was given back
+    first: int = 100  # sockets that pay for what is made once
 
     def measure(self, started: Started, plan: Plan) -> dict[str, float]:
         need_descriptors(plan.idle_sockets + 300)
         with Holder(started.port, self.path, self.messages) as holder:
-            holder.open(FIRST)
-            holder.rest(REST_S)
+            holder.open(self.first)
+            holder.rest(self.rest_s)
             started.settle()
             before = procfs.memory_of(started.pids)
             holder.open(plan.idle_sockets)
-            holder.rest(REST_S)
+            holder.rest(self.rest_s)
             started.settle()
             after = procfs.memory_of(started.pids)
             holder.ask_all()  # a server that closed some has spared their memory

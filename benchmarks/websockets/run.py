@@ -83,7 +83,7 @@ def measure_all(
     failures: list[Failure] = []
     cases = [case for case in CASES if case.name in given.cases]
     for turn in range(1, given.rounds + 1):
-        for case in cases:
+        for case in [case for case in cases if turn == 1 or not case.once]:
             of_now = replace(plan, rate=given.rate or half_of_the_slowest(measured, turn))
             for server in case.servers(given.servers):
                 try:
