@@ -105,8 +105,7 @@ class WebSocketStream(WebSocketTunnel):
             case "websocket.close":
                 self._answer(403, b"Forbidden\n")
             case "websocket.http.response.start":
-                self.status = message["status"]
-                self._headers = list(message.get("headers", ()))
+                self._denial = message["status"], list(message.get("headers", ()))
                 self._stage = _HELD
             case _:
                 body = copied_body(message.get("body", b""))
@@ -194,7 +193,9 @@ class WebSocketStream(WebSocketTunnel):
     def _deny(self, body: bytes, *, more: bool) -> None:
         """The application's own answer in place of a WebSocket."""
         if self._stage is _HELD:
-            self._wire.send_head(self._stream, self.status, self._headers, body, end=not more)
+            status, headers = self._denial
+            self._wire.send_head(self._stream, status, headers, body, end=not more)
+            self.status = status
         else:
             self._wire.send_data(self._stream, body, end=not more)
         self._stage = _DENYING

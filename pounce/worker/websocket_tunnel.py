@@ -53,9 +53,9 @@ class WebSocketTunnel:
         "_closing",
         "_connected",
         "_deadlines",
+        "_denial",
         "_farewell",
         "_frames",
-        "_headers",
         "_inbox",
         "_is_over",
         "_lost",
@@ -99,7 +99,7 @@ class WebSocketTunnel:
         self._is_over = False
         self._stage = _CONNECTING
         self._connected = False  # the application was told of websocket.connect
-        self._headers: Headers = ()
+        self._denial: tuple[int, Headers] = 0, ()  # held until its body begins
         self._frames: WebSocketFrames | None = None
         self._inbox = Inbox(rules.queue)
         self._deadlines = Deadlines(rules.timeouts, now, until)

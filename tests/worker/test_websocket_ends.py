@@ -380,3 +380,16 @@ def test_a_wrong_frame_behind_our_close_ends_it_without_another() -> None:
         assert tunnel.stream.code == 1000
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", [101, 401])
+def test_an_answer_whose_body_never_began_was_not_given(status: int) -> None:
+    async def main() -> None:
+        tunnel = Tunnel(sends_and_stays({**START, "status": status}))
+        await settle()
+        tunnel.stream.gone("connection lost")
+        await tunnel.task
+        assert tunnel.over == [tunnel.stream]
+        assert tunnel.stream.status == 0
+
+    asyncio.run(main())
