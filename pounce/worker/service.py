@@ -69,12 +69,16 @@ class Clock:
 
     Time in which the worker was stopped or blocked is left out, so that nobody's deadline passes
     while requests that came in time wait unread in the kernel.
+
+    Attributes:
+        stalled: seconds, in all, that were left out.
     """
 
-    __slots__ = ("now",)
+    __slots__ = ("now", "stalled")
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.stalled = 0.0
 
 
 class Service:

@@ -82,6 +82,7 @@ class Deadlines:
         "_received",
         "_rested",
         "_said",
+        "_stalled",
         "_timeouts",
         "_until",
         "alive_at",
@@ -99,6 +100,7 @@ class Deadlines:
         self._frame_since = -1.0  # -1: between two frames when last looked at
         self._frame_bytes = 0
         self._rested = False
+        self._stalled = 0.0
 
     def look(
         self,
@@ -110,6 +112,7 @@ class Deadlines:
         midway: bool,
         deaf: bool,
         unread: bool,
+        stalled: float = 0.0,
     ) -> Verdict:
         """What is to be done now. A verdict that ends it is given again at the next look.
 
@@ -120,11 +123,12 @@ class Deadlines:
             deaf: we do not read, so that nobody can be blamed for silence.
             unread: much that was said waits for the peer to read it, and a ping would come behind
                 all of that. Whether it does read is another's to see to: the write_timeout.
+            stalled: seconds, in all, that are missing from `now` as the worker stood still.
         """
         timeouts = self._timeouts
         if self._until and now >= self._until:
             return Verdict.OLD
-        if timeouts.max_rate and self._is_flood(now, messages):
+        if timeouts.max_rate and self._is_flood(now, stalled, messages, deaf=deaf):
             return Verdict.FLOOD
         if said != self._said:
             self._said = said
@@ -169,10 +173,15 @@ class Deadlines:
                 return Verdict.HALF
         return Verdict.NOTHING
 
-    def _is_flood(self, now: float, messages: int) -> bool:
-        """A bucket of one second's worth that fills at the rate allowed."""
+    def _is_flood(self, now: float, stalled: float, messages: int, *, deaf: bool) -> bool:
+        """A bucket of one second's worth that fills at the rate allowed.
+
+        It may run over while we do not read: what comes in that time comes to us all at once.
+        """
         rate = self._timeouts.max_rate
-        credit = min(2.0 * rate, self._credit + rate * (now - self._looked_at))
-        self._credit = credit - (messages - self._messages)
-        self._looked_at, self._messages = now, messages
-        return self._credit < 0
+        passed = now - self._looked_at + stalled - self._stalled
+        credit = self._credit + rate * passed - (messages - self._messages)
+        held_up = deaf or stalled != self._stalled
+        self._looked_at, self._stalled, self._messages = now, stalled, messages
+        self._credit = credit if held_up else min(float(rate), credit)
+        return credit < 0

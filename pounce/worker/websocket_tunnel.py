@@ -267,11 +267,11 @@ class WebSocketTunnel:
         """The application has answered what has come, as far as can be told."""
         return self._inbox.awaited or not self.messages_received
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float, stalled: float = 0.0) -> None:
         """Looks after its deadlines.
 
         Args:
-            now: seconds, growing only while the worker itself was running.
+            now, stalled: seconds in which the worker itself was running; and in which it was not.
         """
         if self._stage is _OPEN:
             assert self._frames is not None
@@ -283,6 +283,7 @@ class WebSocketTunnel:
                 midway=self._frames.midway,
                 deaf=self._paused,
                 unread=self._wire.congested,
+                stalled=stalled,
             )
             if verdict is not Verdict.NOTHING:
                 self._execute(verdict)

@@ -268,7 +268,9 @@ class Worker:
         if service.access is not None:
             service.access.set_time(time.time())
         # Time in which this process stood still is nobody's fault but its own.
-        service.clock.now += min(now - self._swept_at, 2 * interval)
+        passed = now - self._swept_at
+        service.clock.now += min(passed, 2 * interval)
+        service.clock.stalled += max(0.0, passed - 2 * interval)
         self._swept_at = now
         if service.leaving:
             self._seeing_off.go_on(now)
@@ -298,7 +300,7 @@ class Worker:
                     connection.cut("a bug of the server")
         for websocket in list(service.websockets):
             try:
-                websocket.sweep(now)
+                websocket.sweep(now, service.clock.stalled)
             except Exception:
                 log.exception(
                     "deadlines of a websocket cannot be looked at, cutting it client=%s",

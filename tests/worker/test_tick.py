@@ -99,7 +99,7 @@ def test_a_websocket_whose_deadlines_fail_is_cut_with_its_connection(
         await send({"type": "websocket.accept"})
         heard.append(await receive())
 
-    def fail(self: WebSocketTunnel, now: float) -> None:
+    def fail(self: WebSocketTunnel, now: float, stalled: float) -> None:
         raise RuntimeError("no deadlines")
 
     monkeypatch.setattr(WebSocketTunnel, "sweep", fail)

@@ -29,6 +29,7 @@ class Peer:
         self.now = 100.0
         self.received = self.messages = self.said = 0
         self.midway = self.deaf = self.unread = False
+        self.stalled = 0.0
         self.deadlines = Deadlines(timeouts, self.now, until)
 
     def look(self, after: float = 1.0) -> Verdict:
@@ -41,6 +42,7 @@ class Peer:
             midway=self.midway,
             deaf=self.deaf,
             unread=self.unread,
+            stalled=self.stalled,
         )
 
     def verdicts(self, seconds: int) -> list[tuple[int, Verdict]]:
@@ -140,6 +142,31 @@ def test_a_burst_of_one_second_s_worth_is_no_flood() -> None:
 def test_credit_for_messages_does_not_grow_without_end() -> None:
     peer = Peer(ALL._replace(ping_interval=0.0, idle=0.0))
     peer.verdicts(1000)
+    peer.messages += 21
+    assert peer.look() is Verdict.FLOOD
+
+
+@pytest.mark.parametrize("reads_late", [False, True], ids=["at once", "at the next look"])
+def test_what_was_sent_while_the_worker_stood_still_is_no_flood(reads_late: bool) -> None:
+    peer = Peer(ALL)
+    peer.stalled += 60.0
+    if reads_late:
+        assert peer.look() is not Verdict.FLOOD
+    peer.messages += 600
+    peer.received += 1
+    assert peer.look() is Verdict.NOTHING
+    assert peer.look() is not Verdict.FLOOD  # another second, in which the credit is cut
+    peer.messages += 21
+    assert peer.look() is Verdict.FLOOD
+
+
+def test_what_was_sent_while_the_application_was_slow_is_no_flood() -> None:
+    peer = Peer(ALL)
+    peer.deaf = True
+    assert peer.verdicts(60) == []
+    peer.deaf = False
+    peer.messages += 600
+    assert peer.look() is not Verdict.FLOOD
     peer.messages += 21
     assert peer.look() is Verdict.FLOOD
 
