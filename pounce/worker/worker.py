@@ -209,10 +209,12 @@ class Worker:
     def _cut_off(self) -> None:
         service = self._service
         self._cut = len(service.running)
+        websockets = service.stats.websockets.running
         log.warning(
-            "drain is over, cutting what is left connections=%d requests=%d",
+            "drain is over, cutting what is left connections=%d requests=%d websockets=%d",
             len(service.connections),
-            len(service.running),
+            len(service.running) - websockets,
+            websockets,
         )
         for connection in list(service.connections):
             # Told first: an application that is cancelled while its client seems to be there would
