@@ -13,7 +13,7 @@ from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker import worker as worker_module
 from pounce.worker.connection import Connection
 from pounce.worker.lifespan import Lifespan
-from pounce.worker.service import Timeouts
+from pounce.worker.service import Service, Timeouts
 from pounce.worker.websocket_opening import Opening
 from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_tunnel import WebSocketTunnel
@@ -54,6 +54,11 @@ def joined(connection: Connection) -> tuple[Connection, MemoryTransport]:
     transport = MemoryTransport()
     connection.connection_made(transport)
     return connection, transport
+
+
+def serve_websockets(service: Service) -> None:
+    service.rules.websockets = True
+    service.open_websocket = Opening(service, handshake=HandshakeRules(), rules=WebSocketRules())
 
 
 def test_a_connection_whose_deadlines_fail_is_cut_and_the_others_have_theirs(
@@ -106,10 +111,7 @@ def test_a_websocket_whose_deadlines_fail_is_cut_with_its_connection(
 
     async def main() -> None:
         service = make_service(app)
-        service.rules.websockets = True
-        service.open_websocket = Opening(
-            service, handshake=HandshakeRules(), rules=WebSocketRules()
-        )
+        serve_websockets(service)
         async with at_work(service, Lifespan(app, mode="off")) as master:
             connection, transport = joined(Connection(service))
             connection.data_received(HANDSHAKE)
@@ -125,6 +127,36 @@ def test_a_websocket_whose_deadlines_fail_is_cut_with_its_connection(
     assert caplog.messages[0] == (
         "deadlines of a websocket cannot be looked at, cutting it client=127.0.0.1:50000"
     )
+
+
+def test_requests_and_websockets_that_a_drain_cuts_are_told_apart(
+    as_before: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = asyncio.Semaphore(0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        stuck.release()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        service = make_service(app)
+        serve_websockets(service)
+        async with at_work(service, Lifespan(app, mode="off")) as master:
+            connections = [joined(Connection(service))[0] for _ in range(3)]
+            for connection in connections[1:]:
+                connection.data_received(HANDSHAKE)
+            connections[0].data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            for _ in connections:
+                await stuck.acquire()
+            master.say(ipc.Drain("exit", 0.0))
+            assert (await master.hear(ipc.Drained)).cut == 3
+            for connection in connections:
+                connection.connection_lost(None)
+
+    asyncio.run(main())
+    line = "drain is over, cutting what is left connections=3 requests=1 websockets=2"
+    assert line in caplog.messages
 
 
 @pytest.mark.parametrize("ends", [False, True])
