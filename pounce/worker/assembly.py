@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pounce.access_log import AccessLog, LineWriter
 from pounce.asgi import App
 from pounce.config import Config
+from pounce.errors import ExtraMissing
 from pounce.scoreboard import Scoreboard
 from pounce.worker.scope import Trust
 from pounce.worker.service import TURNED_AWAY_LIMIT, Service, Timeouts
@@ -17,6 +19,8 @@ from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+
+log = logging.getLogger("pounce")
 
 
 def new_loop(name: str) -> asyncio.AbstractEventLoop:
@@ -134,7 +138,15 @@ def serve_websockets(config: Config, service: Service) -> bool:
     except ImportError:
         if config.websockets == "on":
             raise
+        service.rules.unserved = lambda: _say_why_none_is_served(service.rules)
         return False
     service.open_websocket = new_opening(config, service)
     service.rules.websockets = True
     return True
+
+
+def _say_why_none_is_served(rules: Http1Rules) -> None:
+    """Once in a worker's life: to its client such a request is like any other, mostly a 404."""
+    rules.unserved = None
+    what = "serving the WebSocket that a client asked for"
+    log.warning("%s", ExtraMissing(what, library="wsproto", extra="ws"))

@@ -45,6 +45,7 @@ class Http1Rules:
     Attributes:
         common: the Date and Server lines as they go into every response.
         websockets: give a WebSocket to who asks for one; else Upgrade is ignored.
+        unserved: called when one is asked for and Upgrade is ignored; None: nobody minds.
         max_requests: after so many requests a connection is closed; 0: no limit.
         quick: a head up to this size may be looked up in `blocks`: it breaks no limit.
         blocks: header fields that came before.
@@ -58,6 +59,7 @@ class Http1Rules:
         "max_requests",
         "quick",
         "server_line",
+        "unserved",
         "websockets",
     )
 
@@ -72,6 +74,7 @@ class Http1Rules:
         self.limits = limits
         self.server_line = b"server: " + server + b"\r\n" if server else b""
         self.websockets = websockets
+        self.unserved: Callable[[], None] | None = None
         self.max_requests = max_requests
         self.quick = min(limits.smallest, QUICK_LIMIT)
         self.blocks = Blocks()

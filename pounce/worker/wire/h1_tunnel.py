@@ -83,7 +83,11 @@ class Http1Tunnel(Http1Output):
 
     def _tunnel_for(self, method: bytes, upgrade: bytes) -> str:
         """RequestHead.tunnel of the present request, which has an Upgrade field and no body."""
-        if method != b"GET" or not self._rules.websockets or not names_websocket(upgrade):
+        if method != b"GET" or not names_websocket(upgrade):
+            return ""
+        if not self._rules.websockets:
+            if self._rules.unserved is not None:
+                self._rules.unserved()
             return ""
         self._asks_for_tunnel = self.requests
         return "websocket"
