@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pounce.access_log import AccessLog, LineWriter
 from pounce.asgi import App
@@ -21,6 +21,11 @@ from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
 
 log = logging.getLogger("pounce")
+
+LOST_ON_THE_WAY: Final = (
+    "the key of a WebSocket came in a request that asks for none, which was answered as any other; "
+    "a proxy in front must speak HTTP/1.1 and pass on Upgrade and Connection"
+)
 
 
 def new_loop(name: str) -> asyncio.AbstractEventLoop:
@@ -138,15 +143,21 @@ def serve_websockets(config: Config, service: Service) -> bool:
     except ImportError:
         if config.websockets == "on":
             raise
-        service.rules.unserved = lambda: _say_why_none_is_served(service.rules)
+        what = "serving the WebSocket that a client asked for"
+        why = str(ExtraMissing(what, library="wsproto", extra="ws"))
+        service.rules.unserved = _sayer(service.rules, why)
         return False
     service.open_websocket = new_opening(config, service)
     service.rules.websockets = True
+    service.rules.unserved = _sayer(service.rules, LOST_ON_THE_WAY)
     return True
 
 
-def _say_why_none_is_served(rules: Http1Rules) -> None:
-    """Once in a worker's life: to its client such a request is like any other, mostly a 404."""
-    rules.unserved = None
-    what = "serving the WebSocket that a client asked for"
-    log.warning("%s", ExtraMissing(what, library="wsproto", extra="ws"))
+def _sayer(rules: Http1Rules, why: str) -> Callable[[], None]:
+    """Warns once in a worker's life. To its client such a request is any other, mostly a 404."""
+
+    def say() -> None:
+        rules.unserved = None
+        log.warning("%s", why)
+
+    return say

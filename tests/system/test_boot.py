@@ -85,6 +85,29 @@ def test_without_extras_a_server_serves_and_says_once_why_no_websocket(tmp_path:
         assert len(server.log.find("WebSocket .* needs wsproto")) == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "passed_on"),
+    [
+        (b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""),
+        (b"Upgrade: websocket\r\n", b""),
+        (b" HTTP/1.1", b" HTTP/1.0"),
+    ],
+    ids=["no field", "Connection alone", "HTTP/1.0"],
+)
+def test_a_proxy_that_takes_off_what_asks_for_a_websocket_is_told_of_once(
+    sent: bytes, passed_on: bytes
+) -> None:
+    asks = ASKS_FOR_A_WEBSOCKET.replace(sent, passed_on)
+    with started("probe") as server:
+        for _ in range(2):
+            with server.connect() as raw:
+                raw.send(asks)
+                assert raw.answer().status == 200
+        server.log.expect("the key of a WebSocket came in a request that asks for none")
+        server.stop()
+        assert len(server.log.find("the key of a WebSocket")) == 1
+
+
 def test_who_turned_websockets_off_is_not_told_that_none_is_served() -> None:
     with started("probe", "--websockets", "off") as server, server.connect() as raw:
         raw.send(ASKS_FOR_A_WEBSOCKET)

@@ -45,7 +45,7 @@ class Http1Rules:
     Attributes:
         common: the Date and Server lines as they go into every response.
         websockets: give a WebSocket to who asks for one; else Upgrade is ignored.
-        unserved: called when one is asked for and Upgrade is ignored; None: nobody minds.
+        unserved: called when one is asked for and Upgrade is ignored, or was lost on the way.
         max_requests: after so many requests a connection is closed; 0: no limit.
         quick: a head up to this size may be looked up in `blocks`: it breaks no limit.
         blocks: header fields that came before.

@@ -50,6 +50,7 @@ SPECIAL: Final = frozenset(
         b"connection",
         b"expect",
         b"upgrade",
+        b"sec-websocket-key",
         b"forwarded",
         b"x-forwarded-for",
         b"x-forwarded-proto",
@@ -99,7 +100,8 @@ class Facts(NamedTuple):
         length: body bytes to come; CHUNKED (-1) for the chunked coding.
         keep_alive: the peer would like to send another request after this one.
         expects: it waits for 100 Continue before it sends the body.
-        upgrade: the Upgrade field, lower case, where it is meant, else b"".
+        upgrade: the Upgrade field, lower case, where it is meant, else b""; LOST where it is not
+            there, or not to be heeded, but the key of a WebSocket is.
         forwarded: there is a field that speaks of a proxy.
     """
 
@@ -111,6 +113,7 @@ class Facts(NamedTuple):
 
 
 CHUNKED: Final = -1
+LOST: Final = b"(lost)"  # no token: nobody can send it
 NO_BODY: Final = Facts(0, True, False, b"", False)  # what most requests say
 
 
@@ -146,7 +149,7 @@ def check_fields(headers: list[Header], *, http11: bool) -> Facts:
     codings: list[bytes] = []
     options: list[bytes] = []
     upgrade = b""
-    expects = forwarded = False
+    expects = forwarded = key = False
     for name, value in headers:
         if name not in SPECIAL:
             continue
@@ -162,6 +165,8 @@ def check_fields(headers: list[Header], *, http11: bool) -> Facts:
                 options += [option.strip(b" \t") for option in value.lower().split(b",")]
             case b"upgrade":
                 upgrade = (upgrade + b"," + value if upgrade else value).lower()
+            case b"sec-websocket-key":
+                key = True
             case b"expect":
                 if http11 and value.lower() != b"100-continue":
                     raise Refusal(417, "the only expectation known is 100-continue")
@@ -174,20 +179,22 @@ def check_fields(headers: list[Header], *, http11: bool) -> Facts:
         length=_body_length(lengths, codings, http11=http11),
         keep_alive=b"close" not in options and (http11 or b"keep-alive" in options),
         expects=expects,
-        upgrade=upgrade if http11 and _is_meant(upgrade, options, headers) else b"",
+        upgrade=_meant(upgrade, options, key=key, http11=http11),
         forwarded=forwarded,
     )
 
 
-def _is_meant(upgrade: bytes, options: list[bytes], headers: list[Header]) -> bool:
-    """Connection names Upgrade; or it was lost on the way from a client that wants a WebSocket.
+def _meant(upgrade: bytes, options: list[bytes], *, key: bool, http11: bool) -> bytes:
+    """Facts.upgrade: what is asked for, also where Connection was lost on the way to us.
 
-    A proxy that passes on the one field and not the other is set up wrongly, and its owner should
-    read so, not what the application has to say of a GET (RFC 6455 §4.2.1).
+    A proxy that passes on Upgrade and not Connection is set up wrongly, and its owner should read
+    so, not what the application has to say of a GET (RFC 6455 §4.2.1). One that takes off both, or
+    speaks HTTP/1.0, as nginx does when it is told nothing, leaves an ordinary request (RFC 9110
+    §7.8), of which all that can be known is that a client meant another one.
     """
-    if b"upgrade" in options:
-        return True
-    return bool(upgrade) and any(name == b"sec-websocket-key" for name, _ in headers)
+    if not http11 or not upgrade:
+        return LOST if key else b""
+    return upgrade if key or b"upgrade" in options else b""
 
 
 def quick_facts(headers: list[Header]) -> Facts | None:

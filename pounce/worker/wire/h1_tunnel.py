@@ -13,6 +13,7 @@ from typing import Final
 from pounce.asgi import Headers
 from pounce.worker.wire import Receiver, ResponseError, Sink
 from pounce.worker.wire.h1_output import Http1Output, Http1Rules
+from pounce.worker.wire.h1_request import LOST
 from pounce.worker.wire.h1_response import ResponseFields, field_line
 from pounce.worker.wire.h1_states import Reading, Writing
 from pounce.worker.wire.handshake import names_websocket
@@ -83,9 +84,9 @@ class Http1Tunnel(Http1Output):
 
     def _tunnel_for(self, method: bytes, upgrade: bytes) -> str:
         """RequestHead.tunnel of the present request, which has an Upgrade field and no body."""
-        if method != b"GET" or not names_websocket(upgrade):
+        if method != b"GET" or not (names_websocket(upgrade) or upgrade == LOST):
             return ""
-        if not self._rules.websockets:
+        if upgrade == LOST or not self._rules.websockets:
             if self._rules.unserved is not None:
                 self._rules.unserved()
             return ""

@@ -12,6 +12,7 @@ from pounce.worker.wire.h1_head import BLOCK_LIMIT, BLOCKS_LIMIT, Blocks, check_
 from pounce.worker.wire.h1_request import (
     CHUNKED,
     LONGEST_METHOD,
+    LOST,
     NO_BODY,
     Facts,
     Limits,
@@ -189,6 +190,17 @@ CASES: list[tuple[list[Header], bool, Facts | int]] = [
         [HOST, (b"upgrade", b"websocket"), (b"connection", b"upgrade")],
         False,
         Facts(0, False, False, b"", False),
+    ),
+    ([HOST, (b"sec-websocket-key", b"")], True, NO_BODY._replace(upgrade=LOST)),
+    (
+        [HOST, (b"sec-websocket-key", b""), (b"connection", b"upgrade")],
+        True,
+        NO_BODY._replace(upgrade=LOST),
+    ),
+    (
+        [HOST, (b"upgrade", b"websocket"), (b"sec-websocket-key", b"")],
+        False,
+        Facts(0, False, False, LOST, False),
     ),
     ([HOST, (b"x-forwarded-for", b"1.2.3.4")], True, Facts(0, True, False, b"", True)),
     ([HOST, (b"forwarded", b"for=x")], True, Facts(0, True, False, b"", True)),
