@@ -146,7 +146,8 @@ async def slow(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     known = ", ".join(ROUTES)
-    await answer(send, f"nothing here; there are {known} and /chat\n".encode(), status=404)
+    text = f"nothing here; there are {known}, and by WebSocket /chat\n"
+    await answer(send, text.encode(), status=404)
 
 
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")

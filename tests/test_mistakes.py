@@ -28,6 +28,11 @@ SWITCHED = (
     ("args", "message"),
     [
         # other servers' names
+        (
+            ["main:app", "--ws-per-message-deflate", "false"],
+            "there is no option --ws-per-message-deflate; "
+            "here it is --websocket-deflate or --no-websocket-deflate",
+        ),
         (["-w", "2"], "there is no option -w; here it is --workers"),
         (["x:y", "-b", ":80"], "there is no option -b; here it is --bind"),
         (

@@ -87,11 +87,13 @@ class Endings(Slots):
         left_s = max((worker.due - GRACE_S - now for worker in left), default=0.0)
         if left_s <= 0:
             return
+        beats = [worker.heartbeat for worker in left if worker.heartbeat]
         self._note(
             "info",
             "waiting for open connections" + ", a second signal hurries" * (ending.signals == 1),
             workers=len(left),
-            connections=sum(one.heartbeat.connections for one in left if one.heartbeat),
+            connections=sum(beat.connections for beat in beats),
+            websockets=sum(beat.websockets.open for beat in beats),
             left_s=left_s,
         )
 

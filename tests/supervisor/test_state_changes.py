@@ -218,12 +218,21 @@ def test_a_stop_says_for_whom_it_waits_how_long_and_how_to_hurry_it() -> None:
     said = [note for note in one.notes[before:] if note.level == "info" and note.worker is None]
     text = "waiting for open connections, a second signal hurries"
     assert [(note.text, dict(note.fields)) for note in said] == [
-        (text, {"workers": 2, "connections": 2, "left_s": SHUTDOWN_TIMEOUT - WAITING_S}),
+        (
+            text,
+            {
+                "workers": 2,
+                "connections": 2,
+                "websockets": 0,
+                "left_s": SHUTDOWN_TIMEOUT - WAITING_S,
+            },
+        ),
         (
             text,
             {
                 "workers": 1,
                 "connections": 1,
+                "websockets": 0,
                 "left_s": SHUTDOWN_TIMEOUT - WAITING_S - WAITING_AGAIN_S,
             },
         ),

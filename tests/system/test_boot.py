@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.notes import Notes
 from tests.support.raw import request
-from tests.support.server import APPS, started, variables
+from tests.support.server import APPS, started
 from tests.support.serverlog import wait_until
 
 
@@ -60,58 +60,6 @@ def test_an_application_that_cannot_shut_down_is_told_of_and_the_server_ends_wel
     with started(f"{APPS}.failing:later") as server:
         assert server.curl("/") == b"hello"
         server.log.expect("application raised during lifespan shutdown")
-
-
-EXTRAS = ("wsproto", "httptools", "uvloop", "rich", "setproctitle", "websockets")
-# As in an installation without extras: each is not found, and importing it fails.
-WITHOUT_EXTRAS = f"import sys\nsys.modules.update(dict.fromkeys({EXTRAS}))\n"
-ASKS_FOR_A_WEBSOCKET = request(
-    "GET", "/whoami", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-)  # fmt: skip
-
-
-def test_without_extras_a_server_serves_and_says_once_why_no_websocket(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT_EXTRAS)
-    path = os.pathsep.join([str(tmp_path), variables()["PYTHONPATH"]])
-    with started("probe", env={"PYTHONPATH": path}) as server, server.connect() as raw:
-        assert server.log.find("loop=asyncio http=h11 websockets=off .wsproto is not installed")
-        assert raw.get("/whoami").status == 200
-        for _ in range(2):
-            raw.send(ASKS_FOR_A_WEBSOCKET)
-            assert raw.answer().status == 200  # as any other request: Upgrade is ignored
-        server.log.expect(r"WebSocket .* needs wsproto.* pip install 'bengal-pounce\[ws\]'")
-        server.stop()
-        assert len(server.log.find("WebSocket .* needs wsproto")) == 1
-
-
-@pytest.mark.parametrize(
-    ("sent", "passed_on"),
-    [
-        (b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""),
-        (b"Upgrade: websocket\r\n", b""),
-        (b" HTTP/1.1", b" HTTP/1.0"),
-    ],
-    ids=["no field", "Connection alone", "HTTP/1.0"],
-)
-def test_a_proxy_that_takes_off_what_asks_for_a_websocket_is_told_of_once(
-    sent: bytes, passed_on: bytes
-) -> None:
-    asks = ASKS_FOR_A_WEBSOCKET.replace(sent, passed_on)
-    with started("probe") as server:
-        for _ in range(2):
-            with server.connect() as raw:
-                raw.send(asks)
-                assert raw.answer().status == 200
-        server.log.expect("the key of a WebSocket came in a request that asks for none")
-        server.stop()
-        assert len(server.log.find("the key of a WebSocket")) == 1
-
-
-def test_who_turned_websockets_off_is_not_told_that_none_is_served() -> None:
-    with started("probe", "--websockets", "off") as server, server.connect() as raw:
-        raw.send(ASKS_FOR_A_WEBSOCKET)
-        assert raw.answer().status == 200
 
 
 @pytest.mark.parametrize("workers", [1, 2])

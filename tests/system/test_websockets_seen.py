@@ -15,12 +15,17 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support.raw import request
 from tests.support.server import Server, started
 from tests.support.serverlog import PATIENCE, wait_until
 from tests.system.test_ctl import NO_PROBATION, Operator, served
 
 TEXT: Final = "the same again " * 100
 ONE: Final = ("--workers", "1")
+ASKS: Final = request(
+    "GET", "/whoami", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -235,3 +240,26 @@ def test_messages_count_as_requests_for_the_replacement_of_a_worker(tmp_path: Pa
             one.recv(timeout=PATIENCE)
         wait_until(lambda: server.workers() and old not in server.workers(), "another worker")
         assert websockets(operator)["messages_received"] == 23
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed_on"),
+    [
+        (b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""),
+        (b"Upgrade: websocket\r\n", b""),
+        (b" HTTP/1.1", b" HTTP/1.0"),
+    ],
+    ids=["no field", "Connection alone", "HTTP/1.0"],
+)
+def test_a_proxy_that_takes_off_what_asks_for_a_websocket_is_told_of_once(
+    sent: bytes, passed_on: bytes
+) -> None:
+    asks = ASKS.replace(sent, passed_on)
+    with started("probe") as server:
+        for _ in range(2):
+            with server.connect() as raw:
+                raw.send(asks)
+                assert raw.answer().status == 200
+        server.log.expect("the key of a WebSocket came in a request that asks for none")
+        server.stop()
+        assert len(server.log.find("the key of a WebSocket")) == 1
