@@ -254,7 +254,7 @@ class Config(WebSocketSettings):
         unit="seconds",
         least=0,
         zero="off",
-        help="How long a connection may idle between requests.",
+        help="How long a connection may idle between requests, and a WebSocket at all.",
     )
     write_timeout: float = setting(
         60.0,
