@@ -321,7 +321,7 @@ class WebSocketTunnel:
         """Our Close, and the stage that it leads to."""
         assert self._frames is not None
         frame = self._frames.close(code, reason)  # first: it raises for what may not be said
-        self._stage, self.code, self.reason = stage, code, reason
+        self._stage, self.code, self.reason = stage, code, frame[4:].decode()  # what fitted in
         deaf = self._frames.over
         self._write(frame, end=deaf)
         if deaf:

@@ -214,3 +214,17 @@ def test_an_answer_of_the_application_s_own_is_streamed() -> None:
 
 def test_an_answer_in_one_is_one_call() -> None:
     assert play(sends(START, BODY)).wire.calls == [("head", 401, [(b"a", b"b")], b"no", True)]
+
+
+def test_a_reason_that_is_too_long_is_told_as_far_as_it_was_said() -> None:
+    heard: list[Message] = []
+
+    async def run(receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await send({**CLOSE, "reason": "\u20ac" * 50})
+        heard.append(await receive())
+
+    tunnel = play(app_of(run))
+    assert heard == [disconnect(1000, "\u20ac" * 41)]
+    assert tunnel.stream.reason == "\u20ac" * 41

@@ -21,8 +21,6 @@ RESTARTING: Final = 1012
 # 1004 and 1015 are reserved; 1010 is a client's to say, and then ours to repeat.
 SENDABLE: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
 
-REASON_LIMIT: Final = 123  # bytes of UTF-8: what is left of a control frame's 125 behind the code
-
 
 def may_be_sent(code: int) -> bool:
     """`code` may stand in a Close frame: it is registered, or free to use (RFC 6455 §7.4.2)."""
