@@ -13,9 +13,9 @@ WEBSOCKETS: Final = "WebSockets"
 
 ORIGIN: Final = Form(
     lambda text: bool(
-        re.fullmatch(r"null|[a-z][a-z0-9+.-]*://[^/?#\s]+", text, re.ASCII | re.IGNORECASE)
+        re.fullmatch(r"null|[a-z][a-z0-9+.-]*://[^/?#\s*]+", text, re.ASCII | re.IGNORECASE)
     ),
-    "origins such as https://example.com, without a path",
+    "origins such as https://example.com, without a path or *",
 )
 
 

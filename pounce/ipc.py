@@ -81,8 +81,8 @@ class Release:
 class Drain:
     """Master to worker: accept nothing more and be gone in ``within_s`` seconds.
 
-    A second Drain may only shorten what is left. ``reason`` is "exit", "reload", "scale" or
-    "recycle".
+    A second Drain may only shorten what is left. ``reason`` is "exit", "interrupt", "reload",
+    "scale" or "recycle".
     """
 
     reason: str

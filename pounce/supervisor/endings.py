@@ -30,9 +30,10 @@ class Endings(Slots):
         self.listening = True
         self.finished = False
 
-    def _stop(self, now: float) -> None:
+    def _stop(self, now: float, *, interrupt: bool = False) -> None:
         if self.ending is None:
-            self._end(EXIT_OK, now, delay=self.policy.drain_delay)
+            reason = "interrupt" if interrupt else "exit"
+            self._end(EXIT_OK, now, delay=self.policy.drain_delay, reason=reason)
             within_s, delay_s = self.policy.shutdown_timeout, self.policy.drain_delay
             delay = {"delay_s": delay_s} if delay_s else {}
             self._note("info", "stopping", None, within_s=within_s, **delay)

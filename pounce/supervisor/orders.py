@@ -129,7 +129,13 @@ class Upgraded:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nobody is wanted any more (SIGTERM, SIGINT); more urgent each time."""
+    """Nobody is wanted any more (SIGTERM, SIGINT); more urgent each time.
+
+    Attributes:
+        interrupt: somebody at a terminal waits for it (SIGINT).
+    """
+
+    interrupt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

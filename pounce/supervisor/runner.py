@@ -38,7 +38,7 @@ log = logging.getLogger("pounce")
 
 EVENT_OF: Final[Mapping[int, orders.Event]] = {
     signal.SIGTERM: orders.Stop(),
-    signal.SIGINT: orders.Stop(),
+    signal.SIGINT: orders.Stop(interrupt=True),
     signal.SIGTTIN: orders.Scale(by=1),
     signal.SIGTTOU: orders.Scale(by=-1),
 }

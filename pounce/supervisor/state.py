@@ -131,8 +131,8 @@ class Supervisor(Endings):
                 self.loading_until += seconds
             case Upgraded():
                 self._end(EXIT_OK, now, reason="upgrade")
-            case Stop():
-                self._stop(now)
+            case Stop(interrupt):
+                self._stop(now, interrupt=interrupt)
         # and a Tick: nothing but time has passed
 
     def next_deadline(self) -> float | None:

@@ -18,7 +18,7 @@ class DrainNotice:
     by any number of tasks, and cancelled.
 
     Attributes:
-        reason: "" until then; "exit", "reload", "scale", "recycle" or "master gone".
+        reason: "" until then; "exit", "interrupt", "reload", "scale", "recycle" or "master gone".
         deadline: on time.monotonic(); what is open then is cut. None until the drain begins.
     """
 

@@ -92,7 +92,7 @@ class DrainOrder:
     """Why the worker drains, and until when.
 
     Attributes:
-        reason: "exit", "reload", "scale", "recycle" or "master gone".
+        reason: "exit", "interrupt", "reload", "scale", "recycle" or "master gone".
         deadline: on the caller's monotonic clock; what is open then is cut.
     """
 

@@ -104,6 +104,7 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
             Door(seat.listeners, accept_on),
             date=config.date_header,
             shutdown_timeout=config.shutdown_timeout,
-            websocket_drain=config.websocket_drain,
+            # With --reload the next save is waited for, and a page on the old code misleads.
+            websocket_drain="prompt" if config.reload else config.websocket_drain,
         )
     )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # needs wsproto, which a worker without WebSockets has not
     from pounce.worker.websocket_tunnel import WebSocketTunnel
 
 DEFAULT: Final = FAREWELLS["exit"]
+# Somebody at a terminal waits, and no user of theirs would be spared anything.
+PROMPT_S: Final = 1.0
 
 
 class SeeingOff:
@@ -23,7 +25,8 @@ class SeeingOff:
     Args:
         websockets: those whose end has not come; shrinks by itself, and may grow by some that were
             asked for on old connections.
-        mode: the setting websocket_drain.
+        mode: the setting websocket_drain; or "prompt", all of them within PROMPT_S, as always when
+            the server is interrupted (Ctrl-C).
     """
 
     def __init__(self, websockets: Collection[WebSocketTunnel], mode: str) -> None:
@@ -37,7 +40,10 @@ class SeeingOff:
     def begin(self, reason: str, now: float, deadline: float) -> None:
         """The drain has begun, or its time was shortened."""
         self._farewell = FAREWELLS.get(reason, DEFAULT)
-        self._parting = Parting(self._mode, now, deadline)
+        if self._mode == "prompt" or reason == "interrupt":
+            self._parting = Parting("close", now, min(deadline, now + PROMPT_S))
+        else:
+            self._parting = Parting(self._mode, now, deadline)
 
     def go_on(self, now: float) -> None:
         """Tells those whose turn it is. Best called often."""

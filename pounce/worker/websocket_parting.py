@@ -19,6 +19,7 @@ FAREWELLS: Final[Mapping[str, tuple[int, str]]] = {
     "reload": (RESTARTING, "the server is restarting"),
     "scale": (RESTARTING, "the server is restarting"),
     "recycle": (RESTARTING, "the server is restarting"),
+    "interrupt": (GOING_AWAY, "the server is going away"),
     "exit": (GOING_AWAY, "the server is going away"),
     "master gone": (GOING_AWAY, "the server is going away"),
 }

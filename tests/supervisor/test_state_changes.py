@@ -173,11 +173,16 @@ def test_a_back_off_ends_with_the_generation_that_caused_it() -> None:
 # Stop
 
 
-def test_a_stop_gives_every_worker_the_shutdown_timeout_and_ends_with_0() -> None:
+@pytest.mark.parametrize(
+    ("stop", "reason"), [(Stop(), "exit"), (Stop(interrupt=True), "interrupt")]
+)
+def test_a_stop_gives_every_worker_the_shutdown_timeout_and_ends_with_0(
+    stop: Stop, reason: str
+) -> None:
     one = serving_kernel(slots=2)
-    one.feed(Stop())
+    one.feed(stop)
     assert [process.inbox[-1] for process in one.processes.values()] == [
-        ipc.Drain("exit", SHUTDOWN_TIMEOUT)
+        ipc.Drain(reason, SHUTDOWN_TIMEOUT)
     ] * 2
     one.drain_all()
     assert one.status == EXIT_OK

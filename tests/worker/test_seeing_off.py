@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pounce.worker.seeing_off import SeeingOff
 
 
@@ -74,6 +76,16 @@ def test_at_the_end_of_the_time_they_are_closed_whatever_they_are_at() -> None:
     assert not guest.dismissed
     seeing_off.go_on(9.0)
     assert (guest.dismissed, guest.closed) == ([GOING], [GOING])
+
+
+@pytest.mark.parametrize(("reason", "mode"), [("interrupt", "linger"), ("reload", "prompt")])
+def test_who_waits_at_a_terminal_does_not_wait_for_the_silent(reason: str, mode: str) -> None:
+    guests = {Guest(float(number)) for number in range(100)}
+    seeing_off = begun(guests, reason, mode)
+    seeing_off.go_on(0.45)
+    assert 40 <= sum(bool(guest.dismissed) for guest in guests) <= 60
+    seeing_off.go_on(0.9)
+    assert all(guest.closed for guest in guests)
 
 
 def test_a_second_order_brings_it_all_forward() -> None:
