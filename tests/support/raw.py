@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from tests.support.serverlog import PATIENCE
 
@@ -69,7 +69,7 @@ class Raw:
             raise
         self._reader = self.socket.makefile("rb")
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
