@@ -78,7 +78,7 @@ def test_text_bytes_and_json_come_and_go(site: Site) -> None:
                 await socket.send(json.dumps({"size": size}))
                 assert json.loads(await socket.recv()) == {"size": size}
             await socket.close(4711, "größer")
-            assert (socket.close_code, socket.close_reason) == (4711, "")
+            assert (socket.close_code, socket.close_reason) == (4711, "größer")
 
     asyncio.run(main())
     site.notes.wait_for("disconnect 4711 größer")

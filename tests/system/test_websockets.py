@@ -167,9 +167,9 @@ def test_a_client_that_leaves_before_accept_is_1006_and_accept_raises(
     ("sent", "told", "answer"),
     [
         (close(1000), "disconnect 1000", (1000, "")),
-        (close(1001, b"going away"), "disconnect 1001 going away", (1001, "")),
-        (close(4321, "größer".encode()), "disconnect 4321 größer", (4321, "")),
-        (close(3000, b"r" * 123), "disconnect 3000 " + "r" * 123, (3000, "")),
+        (close(1001, b"going away"), "disconnect 1001 going away", (1001, "going away")),
+        (close(4321, "größer".encode()), "disconnect 4321 größer", (4321, "größer")),
+        (close(3000, b"r" * 123), "disconnect 3000 " + "r" * 123, (3000, "r" * 123)),
         (close(), "disconnect 1005", (1005, "")),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_client_that_goes_without_a_close_is_1006(
 def test_what_was_sent_before_a_close_is_still_received(server: Server, notes: Notes) -> None:
     with opened(server, f"/slow?{notes.query}") as raw:
         raw.send(text("12345") + binary(b"67") + close(4000, b"done"))
-        assert raw.closed() == (4000, "")
+        assert raw.closed() == (4000, "done")
         notes.open_gate()
     notes.wait_for("disconnect 4000 done")
 
@@ -227,11 +227,12 @@ def test_the_applications_close_says_its_code_and_reason_and_waits_for_the_clien
     notes.wait_for(f"disconnect {told[0]} {told[1]}".rstrip())
 
 
-def test_a_reason_that_is_too_long_is_cut_between_two_letters(server: Server) -> None:
+def test_a_reason_that_is_too_long_is_cut_between_two_letters(server: Server, notes: Notes) -> None:
     reason = quote("ä" * 100)
-    with opened(server, f"/leave?reason={reason}") as raw:
+    with opened(server, f"/leave?{notes.query}&reason={reason}") as raw:
         raw.send(text("leave"))
         assert raw.closed() == (1000, "ä" * 61)
+    notes.wait_for("disconnect 1000 " + "ä" * 61)
 
 
 def test_an_application_that_returns_closes_with_1000(server: Server) -> None:
