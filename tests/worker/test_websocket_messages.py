@@ -11,7 +11,7 @@ from pounce.asgi import Message, Receive, Scope, Send
 from pounce.worker.websocket_stream import BULK
 from pounce.worker.wire.extensions import Agreed
 from pounce.worker.wire.handshake import Asked
-from tests.support.frames import RSV1, text
+from tests.support.frames import FIN, RSV1, TEXT, frame, text
 from tests.support.transport import MemoryTransport, connect, make_service, settle
 from tests.support.tunnel import ACCEPT, Tunnel
 
@@ -123,6 +123,36 @@ def test_what_connections_send_in_one_turn_leaves_in_one_write_of_each() -> None
         assert told == ["a connection could not be written to"]
         for task in service.running.values():
             task.cancel()
+        await settle()
+
+    asyncio.run(main())
+
+
+def test_of_a_lost_websocket_no_window_is_left_while_its_application_stays() -> None:
+    async def main() -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send(ACCEPT)
+            while (await receive())["type"] == "websocket.receive":
+                pass
+            await asyncio.Event().wait()
+
+        tunnel = Tunnel(app, asked=Asked(b"", [], DEFLATE))
+        await settle()
+        compress = zlib.compressobj(wbits=-15)
+        payload = (compress.compress(b"a" * 1000) + compress.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        tunnel.stream.data(frame(FIN | TEXT | RSV1, payload))
+        await settle()
+        compression = tunnel.stream.compression
+        assert compression is not None
+        assert compression.inflater._window
+        tunnel.stream.gone("connection lost")
+        await settle()
+        assert not tunnel.task.done()
+        assert compression.inflater._window is None
+        assert compression.inflater._inflate is None
+        assert compression.inflater.plain == 1000  # the counts stay
+        tunnel.task.cancel()
         await settle()
 
     asyncio.run(main())
