@@ -145,7 +145,7 @@ def test_of_a_lost_websocket_no_window_is_left_while_its_application_stays() -> 
         await settle()
         compression = tunnel.stream.compression
         assert compression is not None
-        assert compression.inflater._window
+        assert len(compression.inflater._window or b"") == 1000
         tunnel.stream.gone("connection lost")
         await settle()
         assert not tunnel.task.done()
