@@ -14,8 +14,8 @@ from typing import Final
 
 from pounce.supervisor import stages
 from pounce.worker import lifecycle
-from pounce.worker.connection import Waiting
 from pounce.worker.wire.h1_states import Reading, Writing
+from pounce.worker.wire.waiting import Waiting
 
 PAGE: Final = Path(__file__).with_name("architecture.md")
 PLACE: Final = "<!-- {name}: made by docs/state_tables.py -->\n"
@@ -64,7 +64,7 @@ def tables() -> Mapping[str, list[str]]:
         ),
         "worker/wire/h1_states.py Reading": meanings(Reading),
         "worker/wire/h1_states.py Writing": meanings(Writing),
-        "worker/connection.py Waiting": meanings(Waiting),
+        "worker/wire/waiting.py": meanings(Waiting),
     }
 
 

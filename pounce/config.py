@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pounce.addresses import WANT
+from pounce.config_http2 import HTTP2, Http2Settings
 from pounce.config_processes import PROCESSES, WORKERS
-from pounce.config_websockets import WEBSOCKETS, WebSocketSettings
+from pounce.config_websockets import WEBSOCKETS
 from pounce.settings import Form, Setting, declared, setting
 
 APPLICATION: Final = "Application"
@@ -28,6 +29,7 @@ GROUPS: Final = (
     PROCESSES,
     LIMITS,
     TIMEOUTS,
+    HTTP2,
     WEBSOCKETS,
     PROXIES,
     HEADERS,
@@ -81,7 +83,7 @@ NOT_EMPTY: Final = Form(bool, "a text that is not empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(WebSocketSettings):
+class Config(Http2Settings):
     """Every setting, once. The flags, the POUNCE_* variables and docs/settings.md are read off it.
 
     Durations are in seconds, sizes in bytes. A Config whose values break their limits cannot be

@@ -18,6 +18,7 @@ PURE = [
         "addresses.py",
         "asgi.py",
         "config.py",
+        "config_http2.py",
         "config_processes.py",
         "config_websockets.py",
         "ctl/words.py",

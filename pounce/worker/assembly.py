@@ -153,6 +153,23 @@ def serve_websockets(config: Config, service: Service) -> bool:
     return True
 
 
+def serve_http2(config: Config, service: Service) -> bool:
+    """Lets a service speak HTTP/2; False where the settings or a missing h2 forbid it.
+
+    After serve_websockets(): what is offered to a client follows from it.
+    """
+    if config.http2 == "off":
+        return False
+    try:
+        from pounce.worker.http2_assembly import new_http2
+    except ImportError:
+        if config.http2 != "auto":
+            raise
+        return False
+    service.open_http2 = new_http2(config, service)
+    return True
+
+
 def _sayer(rules: Http1Rules, why: str) -> Callable[[], None]:
     """Warns once in a worker's life. To its client such a request is any other, mostly a 404."""
 

@@ -1,7 +1,7 @@
-"""One accepted connection: the only asyncio.Protocol; picks the wire, owns transport and deadlines.
+"""One accepted connection: the only asyncio.Protocol; picks the wire, and owns the transport.
 
-No timer is set per request: once a second a sweep looks at what each connection waits for and since
-when it saw no progress there.
+How long it is kept on with is in connection_deadlines.py, which is the other half of the same
+object.
 """
 
 from __future__ import annotations
@@ -10,34 +10,23 @@ import asyncio
 import logging
 import os
 from asyncio import Task
-from enum import Enum
 from time import monotonic
 from typing import Final, cast
 
+from pounce.worker.connection_deadlines import PeerDeadlines
 from pounce.worker.cut import reset_when_closed
 from pounce.worker.http_stream import HttpStream
 from pounce.worker.proxy_header import ProxyHeaderError, parse
 from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSender, FileSource
 from pounce.worker.service import Service
-from pounce.worker.taken import progress, untaken
-from pounce.worker.wire import Receiver, RequestHead
+from pounce.worker.wire import Receiver, RequestHead, Wire
 from pounce.worker.wire.h1 import Http1Wire
-from pounce.worker.wire.h1_states import Reading, Writing
 
 log = logging.getLogger("pounce")
 
-# After our side is closed: how long input is still read and dropped, without any and in all
-# (nginx: 5 and 30 seconds).
-LINGER_TIMEOUT: Final = 2.0
-LINGER_LONGEST: Final = 30.0
-# An idle connection of a draining worker is kept for a request that is already on its way.
-DRAIN_LINGER: Final = 0.25
-# A new one longer, since its first request cannot be told from none; not for all of silent_timeout,
-# since browsers open connections that they may never need.
-DRAIN_FIRST_BYTE: Final = 1.0
-PROXY_HEADER_TIMEOUT: Final = 5.0
-NOTHING_WRITTEN: Final = (Writing.IDLE, Writing.DUE)
+# What a client of HTTP/2 says first (RFC 9113 §3.4).
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
@@ -45,56 +34,21 @@ TOO_MANY: Final = (
 )
 
 
-class Waiting(Enum):
-    """Whom or what a connection waits for, as the sweep sees it."""
-
-    PROXY_HEADER = "the PROXY header"
-    FIRST_BYTE = "a first byte"
-    HEAD = "the rest of a request's head"
-    BODY = "more of a request's body"
-    NEXT = "another request"
-    READER = "the peer to read"
-    CLOSE = "the peer to close"
-    APP = "the application"
-
-
-class Connection(asyncio.Protocol):
-    """One connection's `Sink`, and its deadlines.
+class Connection(PeerDeadlines):
+    """One connection's `Sink`.
 
     Attributes:
         info: what the scopes of its requests have in common.
     """
 
-    __slots__ = (
-        "_admitted",
-        "_file",
-        "_lingering",
-        "_preface",
-        "_progress",
-        "_rate_bytes",
-        "_rate_since",
-        "_request",
-        "_room",
-        "_service",
-        "_since",
-        "_transport",
-        "_waiting",
-        "_wire",
-        "info",
-    )
+    __slots__ = ("_admitted", "_preface", "_room", "info")
 
     def __init__(self, service: Service) -> None:
-        self._service = service
-        self._lingering = False  # our side is closed, and input is dropped
-        self._file: FileSender | None = None
+        super().__init__(service)
+        # What came before it is known what speaks here; None once it is.
+        undecided = service.proxy_protocol or service.open_http2 is not None
+        self._preface: bytes | None = b"" if undecided else None
         self._room: asyncio.Event | None = None
-        self._preface: bytes | None = b"" if service.proxy_protocol else None
-        self._waiting = Waiting.FIRST_BYTE
-        self._progress: object = None  # what changes while it gets on
-        self._since = service.clock.now
-        self._rate_since = 0.0
-        self._rate_bytes = 0
-        self._request = 0  # the number of the one that these belong to
 
     # What the event loop calls. A protocol factory or connection_made() that raises stops uvloop's
     # listener for good, so what can fail is caught.
@@ -106,7 +60,8 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(service.write_buffer)
         self.info = _connection_info(transport, service)
         self._wire = Http1Wire(service.reader, self, transport.write, service.rules)
-        self._wire.draining = service.draining
+        if service.draining:
+            self._wire.drain()
         service.connections.add(self)
         service.stats.connections += 1
         service.stats.open += 1
@@ -120,22 +75,25 @@ class Connection(asyncio.Protocol):
             if service.access is not None:
                 service.access.add_refused(503, self.info.client_text)
             transport.write(TOO_MANY)
-            self._wire.reading = Reading.IGNORED
+            self._wire.ignore()
+            self._preface = None
             # A flood of them must not hold the descriptors that the limit was to save.
             self.finish(linger=service.turned_away <= service.turned_away_limit)
 
     def data_received(self, data: bytes) -> None:
         if self._preface is not None:
-            data = self._read_proxy_header(self._preface + data)
+            data = self._begin(self._preface + data)
             if not data:
                 return
         self._wire.receive(data)
 
     def eof_received(self) -> bool:
-        if self._preface is not None:
+        if self._proxied:
             self.abort()
-        else:
-            self._wire.receive_eof()
+            return True
+        if self._preface:  # what began like HTTP/2 will be none
+            self._wire.receive(self._preface)
+        self._wire.receive_eof()
         return True  # the sending side stays open for what is still to be answered
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -162,11 +120,11 @@ class Connection(asyncio.Protocol):
 
     # What the wire calls.
 
-    def open(self, head: RequestHead) -> Receiver:
+    def open(self, head: RequestHead, wire: Wire) -> Receiver:
         service = self._service
         if head[7] and service.open_websocket is not None:  # tunnel
-            return service.open_websocket(self._wire, head, self)
-        stream = HttpStream(self._wire, head, self, service)
+            return service.open_websocket(wire, head, self)
+        stream = HttpStream(wire, head, self, service)
         if service.access is not None:
             stream.begun = monotonic()
             stream.client = self.info.client_text
@@ -178,6 +136,9 @@ class Connection(asyncio.Protocol):
             name="request",
         )
         return stream
+
+    def is_running(self, receiver: Receiver) -> bool:
+        return receiver in self._service.running
 
     def refused(self, status: int, reason: str) -> None:
         log.debug("request refused status=%d reason=%s", status, reason)
@@ -223,7 +184,7 @@ class Connection(asyncio.Protocol):
         """Where a FIN would properly end a response that is not written whole: RST instead."""
         closing = self._lingering or self._transport.is_closing()
         unsent = closing and self._transport.get_write_buffer_size()
-        if unsent or self._wire.writing is Writing.UNTIL_CLOSE:
+        if unsent or self._wire.ends_by_closing:
             reset_when_closed(self._transport)
 
     # What the stream calls.
@@ -246,112 +207,32 @@ class Connection(asyncio.Protocol):
             if not transport.is_closing():
                 transport.set_write_buffer_limits(self._service.write_buffer)
 
-    # Deadlines.
+    # How it begins.
 
-    def drain(self) -> None:
-        """No request after the present one; an idle connection is closed after a short linger."""
-        self._wire.drain()
-        self._since = self._service.clock.now
+    def _begin(self, data: bytes) -> bytes:
+        """What of the first bytes is for the wire, once it is known which that is; else b""."""
+        if self._proxied:
+            data = self._read_proxy_header(data)
+        if self._proxied or self._preface is None:
+            return data
+        service = self._service
+        if service.open_http2 is None or not data:
+            self._preface = None if data else b""
+            return data
+        if data.startswith(PREFACE):
+            self._speak_http2()
+        elif PREFACE.startswith(data):
+            self._preface = data
+            return b""
+        self._preface = None
+        return data
 
-    def sweep(self, now: float) -> None:
-        """Gives up a peer that has not got on for too long.
-
-        Args:
-            now: seconds, growing only while the worker itself was running: a worker that was
-                stopped or blocked must not blame its peers for it.
-        """
-        waiting, progress = self._state()
-        if waiting is not self._waiting or self._wire.requests != self._request:
-            self._begin(waiting, progress, now)
-            return
-        if progress != self._progress:
-            self._progress = progress
-            self._since = now
-        limit = self._limit(waiting)
-        if limit and now - self._since >= limit:
-            self._expire(waiting)
-        elif waiting is Waiting.CLOSE and now - self._rate_since >= LINGER_LONGEST:
-            self.abort()
-        elif waiting is Waiting.BODY:
-            self._check_rate(now)
-
-    def _state(self) -> tuple[Waiting, object]:
-        """What is waited for, and what changes when the peer gets on with it."""
-        wire = self._wire
-        if self._file is not None:
-            return Waiting.READER, progress(self._transport, self._file.sent)
-        if size := self._transport.get_write_buffer_size():
-            return Waiting.READER, progress(self._transport, size)
-        if self._lingering:
-            return Waiting.CLOSE, wire.body_bytes
-        if self._preface is not None:
-            return Waiting.PROXY_HEADER, None
-        if wire.idle:
-            return (Waiting.NEXT if wire.requests else Waiting.FIRST_BYTE), wire.requests
-        if wire.reading is Reading.HEAD:
-            return Waiting.HEAD, wire.requests
-        if wire.awaits_body:
-            return Waiting.BODY, wire.body_bytes
-        # A slow stream may fit into the kernel's buffer for hours after its reader stopped, or was
-        # cut off from the network, which the kernel alone finds out after a quarter of an hour.
-        if wire.writing not in NOTHING_WRITTEN and untaken(self._transport):
-            return Waiting.READER, progress(self._transport, 0)
-        return Waiting.APP, None
-
-    def _limit(self, waiting: Waiting) -> float:
-        timeouts = self._service.timeouts
-        match waiting:
-            case Waiting.FIRST_BYTE if self._wire.draining:
-                return min(timeouts.silent_timeout or DRAIN_FIRST_BYTE, DRAIN_FIRST_BYTE)
-            case Waiting.FIRST_BYTE:
-                return timeouts.silent_timeout
-            case Waiting.HEAD:
-                return timeouts.head_timeout
-            case Waiting.BODY:
-                return timeouts.body_timeout
-            case Waiting.NEXT:
-                return DRAIN_LINGER if self._service.leaving else timeouts.keep_alive_timeout
-            case Waiting.READER:
-                return timeouts.write_timeout
-            case Waiting.CLOSE:
-                return DRAIN_LINGER if self._service.leaving else LINGER_TIMEOUT
-            case Waiting.PROXY_HEADER:
-                return PROXY_HEADER_TIMEOUT
-            case Waiting.APP:
-                return 0.0
-
-    def _begin(self, waiting: Waiting, progress: object, now: float) -> None:
-        self._waiting = waiting
-        self._progress = progress
-        self._since = self._rate_since = now
-        self._rate_bytes = self._wire.body_bytes
-        self._request = self._wire.requests
-
-    def _check_rate(self, now: float) -> None:
-        """A body that comes drop by drop is progress, and yet holds a place for ever."""
-        timeouts = self._service.timeouts
-        passed = now - self._rate_since
-        if not timeouts.body_timeout or passed < timeouts.body_timeout:
-            return
-        if self._wire.body_bytes - self._rate_bytes < timeouts.body_min_rate * passed:
-            self._wire.refuse(408, f"request body came at under {timeouts.body_min_rate} bytes/s")
-        self._rate_since = now
-        self._rate_bytes = self._wire.body_bytes
-
-    def _expire(self, waiting: Waiting) -> None:
-        log.debug("peer did not get on, closing waited_for=%s", waiting.value)
-        match waiting:
-            case Waiting.HEAD:
-                self._wire.refuse(408, "request head did not come in time")
-            case Waiting.BODY:
-                self._wire.refuse(408, "request body did not come in time")
-            case Waiting.NEXT:
-                # The next request may be on its way: a FIN now is clean, a RST would not be.
-                self._wire.close_idle()
-            case Waiting.FIRST_BYTE:
-                self._transport.close()
-            case _:
-                self.abort()
+    def _speak_http2(self) -> None:
+        service = self._service
+        assert service.open_http2 is not None
+        self._wire = service.open_http2(self, self._transport.write)
+        if service.draining:
+            self._wire.drain()
 
     def _read_proxy_header(self, data: bytes) -> bytes:
         """The bytes behind the PROXY header; b"" while it is incomplete or when it is refused."""
@@ -361,13 +242,13 @@ class Connection(asyncio.Protocol):
             header = parse(data)
         except ProxyHeaderError as error:
             log.warning("connection closed, PROXY header refused reason=%s", error)
-            self._preface = None
+            self._preface, self._proxied = None, False
             self._wire.refuse(400, str(error))
             return b""
         if header is None:
             self._preface = data
             return b""
-        self._preface = None
+        self._proxied = False
         if header.client is not None and header.server is not None:
             self.info.set_addresses(header.client, header.server)
             # Forwarded headers are this client's own words now: the balancer cannot strip them.

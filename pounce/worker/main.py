@@ -24,6 +24,7 @@ from pounce.worker.assembly import (
     new_loop,
     new_reader,
     new_service,
+    serve_http2,
     serve_websockets,
 )
 from pounce.worker.confession import confess_when_asked, write_stacks_at_the_end
@@ -52,7 +53,10 @@ def load(config: Config) -> App:
     new_reader(config.http)
     if config.websockets != "off":
         with contextlib.suppress(ImportError):
-            import pounce.worker.websocket_assembly  # noqa: F401
+            import pounce.worker.websocket_assembly
+    if config.http2 != "off":
+        with contextlib.suppress(ImportError):
+            import pounce.worker.http2_assembly  # noqa: F401
     gc.set_threshold(*GC_THRESHOLDS)
     return load_app(config.app, factory=config.factory, app_dir=config.app_dir)
 
@@ -92,6 +96,7 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
         admit=counter(scoreboard, seat.record, config.max_connections),
     )
     serve_websockets(config, service)
+    serve_http2(config, service)
     confess_when_asked(service)
 
     def accept_on(listeners: Sequence[int]) -> Acceptor:

@@ -13,7 +13,7 @@ from pounce.asgi import App
 from pounce.worker.drain_notice import DrainNotice
 from pounce.worker.scope import EXTENSIONS, ConnectionInfo, Trust
 from pounce.worker.stats import Stats
-from pounce.worker.wire import Receiver, RequestHead, Wire
+from pounce.worker.wire import ConnectionWire, Receiver, RequestHead, Sink, Wire
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
 
@@ -92,6 +92,7 @@ class Service:
         leaving: nothing is accepted any more, and who is idle is not waited for.
         notice: tells applications of the drain.
         websockets: those whose end has not come, from the request for them on.
+        open_http2: makes the wire of a connection that speaks HTTP/2; None where none does.
         open_websocket: makes the stream of a request for a WebSocket; None where none is served.
         wake: to be called when a client comes after a while without any; None while some come.
         extensions: of every scope.
@@ -116,6 +117,7 @@ class Service:
         "leaving",
         "loop",
         "notice",
+        "open_http2",
         "open_websocket",
         "proxy_protocol",
         "reader",
@@ -172,6 +174,7 @@ class Service:
         self.running: dict[HttpStream | WebSocketStream, asyncio.Task[None]] = {}
         self.websockets: set[WebSocketTunnel] = set()
         self.open_websocket: Callable[[Wire, RequestHead, Peer], Receiver] | None = None
+        self.open_http2: Callable[[Sink, Callable[[bytes], None]], ConnectionWire] | None = None
         self.wake: Callable[[], None] | None = None
         self.notice = DrainNotice()
         self.extensions = {**EXTENSIONS, "pounce.drain": self.notice}

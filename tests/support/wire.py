@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from pounce.worker.wire import Receiver, RequestHead
+from pounce.worker.wire import Receiver, RequestHead, Wire
 from pounce.worker.wire.h1 import Http1Wire
 from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_head import HeadReader
@@ -107,7 +107,7 @@ class Recorder:
         assert not self.closed, f"written after closing: {data!r}"
         self.output += data
 
-    def open(self, head: RequestHead) -> Receiver:
+    def open(self, head: RequestHead, wire: Wire) -> Receiver:
         assert not self.closed, f"opened after closing: {head}"
         request = Recorded(self, head, ended=not (head.has_body or head.tunnel))
         self.requests.append(request)
@@ -119,6 +119,9 @@ class Recorder:
 
     def answer(self, head: RequestHead) -> None:
         self.wire.send_head(head.stream, 200, [(b"content-type", b"text/plain")], b"ok\n", end=True)
+
+    def is_running(self, receiver: Receiver) -> bool:
+        return False
 
     def refused(self, status: int, reason: str) -> None:
         self.refused_unseen.append((status, reason))

@@ -10,7 +10,7 @@ import pytest
 
 from pounce.access_log import AccessLog, LineWriter
 from pounce.asgi import Message, Receive, Scope, Send
-from pounce.worker.connection import (
+from pounce.worker.connection_deadlines import (
     DRAIN_FIRST_BYTE,
     DRAIN_LINGER,
     LINGER_LONGEST,

@@ -14,10 +14,11 @@ import pytest
 import uvloop
 
 from pounce.asgi import Message, Receive, Scope, Send
-from pounce.worker.connection import Connection, Waiting
+from pounce.worker.connection import Connection
 from pounce.worker.http_stream import ClientDisconnected
 from pounce.worker.service import Service, Timeouts
 from pounce.worker.wire import ResponseError
+from pounce.worker.wire.waiting import Waiting
 from tests.support.transport import make_service
 from tests.worker.test_connection import GET
 

@@ -10,10 +10,11 @@ import pytest
 import uvloop
 
 from pounce.asgi import Receive, Scope, Send
-from pounce.worker.connection import Connection, Waiting
+from pounce.worker.connection import Connection
 from pounce.worker.http_stream import ClientDisconnected
 from pounce.worker.service import Service, Timeouts
 from pounce.worker.taken import progress, untaken
+from pounce.worker.wire.waiting import Waiting
 from tests.support.transport import MemoryTransport, make_service, settle
 from tests.worker.test_connection import GET, hello
 

@@ -1,4 +1,4 @@
-"""The joint between what came over the wire and what the application sees: three protocols.
+"""The joint between what came over the wire and what the application sees: four protocols.
 
 A wire reads bytes and calls up: ``Sink.open`` once per request or tunnel, then the Receiver it got
 from there. The stream above calls down on the wire. Everything is a direct call; nothing is queued
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from pounce.asgi import Header, Headers
+from pounce.worker.wire.waiting import Waiting
 
 
 class ResponseError(Exception):
@@ -69,8 +70,15 @@ class Receiver(Protocol):
 class Sink(Protocol):
     """What a wire calls: a Connection, or a test's recorder."""
 
-    def open(self, head: RequestHead) -> Receiver:
-        """A request or tunnel has begun; returns who gets what follows."""
+    def open(self, head: RequestHead, wire: Wire) -> Receiver:
+        """A request or tunnel has begun; returns who gets what follows.
+
+        Args:
+            wire: what its answer is to be written on.
+        """
+
+    def is_running(self, receiver: Receiver) -> bool:
+        """The application of a request that open() was called for has not returned."""
 
     def refused(self, status: int, reason: str) -> None:
         """The peer's bytes were answered with an error here; no application saw that request.
@@ -103,14 +111,12 @@ class Sink(Protocol):
 
 
 class Wire(Protocol):
-    """One connection's state machine: bytes in, calls up; calls in, bytes out."""
+    """What answers one request: an HTTP/1 connection, or one stream of an HTTP/2 connection."""
 
-    congested: bool  # more waits in the transport than is good: await resumed() before the next
+    @property
+    def congested(self) -> bool:
+        """More waits to be sent than is good: await resumed() before the next."""
 
-    def receive(self, data: bytes) -> None: ...
-    def receive_eof(self) -> None: ...
-    def lost(self, reason: str) -> None: ...
-    def set_congested(self, congested: bool) -> None: ...
     def continue_body(self, stream: int) -> None: ...
     def inform(self, stream: int, status: int, headers: Headers) -> None: ...
     def send_head(
@@ -122,5 +128,47 @@ class Wire(Protocol):
     def accept_tunnel(self, stream: int, headers: Headers) -> None: ...
     def reset(self, stream: int, code: int) -> None: ...
     def consumed(self, stream: int, size: int) -> None: ...
+
+
+class ConnectionWire(Protocol):
+    """One connection's state machine: bytes in, calls up; calls in, bytes out.
+
+    Attributes:
+        requests: heads accepted so far.
+        body_bytes: what came of a body so far; once closing, bytes dropped.
+    """
+
+    requests: int
+    body_bytes: int
+
+    @property
+    def congested(self) -> bool: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def answers(self) -> bool:
+        """The head of an answer is out, and the answer not complete."""
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Closing now would be the proper end of an answer that is not complete."""
+
+    def receive(self, data: bytes) -> None: ...
+    def receive_eof(self) -> None: ...
+    def lost(self, reason: str) -> None: ...
+    def set_congested(self, congested: bool) -> None: ...
     def flush(self) -> None: ...
+    def waits_for(self) -> Waiting:
+        """What it waits for, apart from what only the transport knows."""
+
+    def sweep(self, now: float) -> None:
+        """Looks after what has deadlines of its own within the connection."""
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Gives the peer up, with an answer where one can still be given."""
+
+    def ignore(self) -> None:
+        """Drops what comes from now on."""
+
+    def close_idle(self) -> None: ...
     def drain(self) -> None: ...

@@ -27,6 +27,7 @@ from pounce.worker.wire.h1_request import (
 )
 from pounce.worker.wire.h1_states import Reading, Writing
 from pounce.worker.wire.h1_tunnel import BODY_HIGH, Http1Tunnel
+from pounce.worker.wire.waiting import Waiting
 
 # A body that nobody read is read and dropped up to here, to keep the connection (nginx does so with
 # what is on its way); for more than that a new connection is cheaper.
@@ -168,17 +169,34 @@ class Http1Wire(Http1Tunnel):
         """Nobody asked for anything for long enough, or will be served any more."""
         self._finish(linger=True)
 
-    @property
-    def idle(self) -> bool:
-        """Nothing has come of the next request, and nothing is owed."""
-        return self.reading is _HEAD and not self._buffer
+    def waits_for(self) -> Waiting:
+        """What it waits for, apart from what only the transport knows."""
+        reading = self.reading
+        if reading is _HEAD:
+            if self._buffer:
+                return Waiting.HEAD
+            return Waiting.NEXT if self.requests else Waiting.FIRST_BYTE
+        # The peer, and not the application, is what a request's body waits for.
+        if (reading is _FIXED or reading is _CHUNKED) and not (self._paused or self._expects):
+            return Waiting.BODY
+        return Waiting.APP
+
+    def sweep(self, now: float) -> None:
+        """Nothing here has deadlines beside the connection's own."""
+
+    def ignore(self) -> None:
+        """Drops what comes from now on."""
+        self.reading = _IGNORED
 
     @property
-    def awaits_body(self) -> bool:
-        """The peer, and not the application, is what a request's body waits for."""
-        return (self.reading is _FIXED or self.reading is _CHUNKED) and not (
-            self._paused or self._expects
-        )
+    def answers(self) -> bool:
+        """The head of an answer is out, and the answer not complete."""
+        return self.writing is not _IDLE and self.writing is not _DUE
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Closing now would be the proper end of an answer that is not complete."""
+        return self.writing is Writing.UNTIL_CLOSE
 
     def _read_heads(self, data: bytes, seen: int) -> None:
         """Reads the heads in `data`, until one must wait for the answer to the one before it."""
@@ -267,7 +285,8 @@ class Http1Wire(Http1Tunnel):
                     forwarded,
                     self._tunnel_for(method, upgrade) if upgrade and length == 0 else "",
                 ),
-            )
+            ),
+            self,
         )
         if self.writing is not _IDLE:
             self._receiver = receiver

@@ -8,6 +8,7 @@ import pytest
 
 from pounce.worker.wire import ResponseError
 from pounce.worker.wire.h1_states import Reading, Writing
+from pounce.worker.wire.waiting import Waiting
 from tests.support.wire import Recorder, feed
 from tests.worker.wire.test_h1 import (
     CHUNKED,
@@ -251,8 +252,10 @@ def test_what_it_waits_for_is_told() -> None:
         PLACES[place][0](one)
         return one
 
-    assert [place for place in PLACES if at(place).wire.idle] == ["idle"]
-    assert [place for place in PLACES if at(place).wire.awaits_body] == [
+    assert [place for place in PLACES if at(place).wire.waits_for() is Waiting.FIRST_BYTE] == [
+        "idle"
+    ]
+    assert [place for place in PLACES if at(place).wire.waits_for() is Waiting.BODY] == [
         "in_body",
         "in_chunks",
         "answering_in_body",
@@ -261,7 +264,7 @@ def test_what_it_waits_for_is_told() -> None:
     ]
     waiting = wire()
     feed(waiting, EXPECT)
-    assert not waiting.wire.awaits_body, "it waits for 100, which is ours to say"
+    assert waiting.wire.waits_for() is Waiting.APP, "it waits for 100, which is ours to say"
 
 
 def test_an_idle_connection_can_be_closed() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pounce.worker.wire import Receiver, RequestHead, ResponseError
+from pounce.worker.wire import Receiver, RequestHead, ResponseError, Wire
 from pounce.worker.wire.h1 import Http1Wire
 from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_head import HeadReader
@@ -15,6 +15,7 @@ from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
 from pounce.worker.wire.h1_states import Reading
 from pounce.worker.wire.h1_tunnel import BODY_HIGH, BODY_LOW
+from pounce.worker.wire.waiting import Waiting
 
 HEAD = (
     b"GET /chat HTTP/1.1\r\nHost: a\r\n"
@@ -38,7 +39,7 @@ class End(Receiver):
     writes: int = 0
     wire: Http1Wire = field(init=False)
 
-    def open(self, head: RequestHead) -> Receiver:
+    def open(self, head: RequestHead, wire: Wire) -> Receiver:
         self.heads.append(head)
         return self
 
@@ -57,6 +58,9 @@ class End(Receiver):
 
     def resumed(self) -> None:
         self.calls.append("resumed")
+
+    def is_running(self, receiver: Receiver) -> bool:
+        return False
 
     def refused(self, status: int, reason: str) -> None:
         self.calls.append(f"refused {status}")
@@ -268,5 +272,5 @@ def test_a_drain_leaves_a_tunnel_open() -> None:
     end.wire.send_data(1, b"y", end=False)
     end.wire.flush()
     assert (end.came, end.output) == (b"x", b"y")
-    assert not end.wire.idle
+    assert end.wire.waits_for() is Waiting.APP
     assert not end.wire.awaits_body
