@@ -66,7 +66,6 @@ class Http2Wire(Http2Parting):
         self._greeted = False  # SETTINGS of the peer have come
         self._block_stream = 0  # whose header block is not complete
         self._block_frames = self._block_size = 0
-        self.soon()
 
     def receive(self, data: bytes) -> None:
         """Bytes from the peer, 1 or more. Never raises for what they are."""
