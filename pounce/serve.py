@@ -315,8 +315,15 @@ def banner(config: Config, names: Sequence[str]) -> list[str]:
         f"pounce {__version__} serves {name_of(config)} pid={os.getpid()} "
         f"python={platform.python_version()}",
         *(f"address {url_of(name)}" for name in names),
-        f"workers={slots_of(config)} loop={loop} http={parser} websockets={_websockets(config)}",
+        f"workers={slots_of(config)} loop={loop} http={parser} http2={_http2(config)} "
+        f"websockets={_websockets(config)}",
     ]
+
+
+def _http2(config: Config) -> str:
+    if config.http2 == "auto" and not _is_installed("h2"):
+        return "off (h2 is not installed; the extra h2 brings it)"
+    return "off" if config.http2 == "off" else "h2"
 
 
 def _websockets(config: Config) -> str:

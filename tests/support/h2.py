@@ -213,9 +213,14 @@ def http2_service(app: App, *, rules: dict[str, Any] | None = None, **rest: Any)
         rules: of Http2Rules.
     """
     service = make_service(app, **rest)
+    speak_http2(service, rules)
+    return service
+
+
+def speak_http2(service: Service, rules: dict[str, Any] | None = None) -> None:
+    """Lets a service speak HTTP/2, besides."""
     shared = Http2Rules(service.rules, clock=lambda: service.clock.now, **(rules or {}))
     service.open_http2 = lambda sink, write: Http2Wire(sink, write, shared)
-    return service
 
 
 async def http2_client(
