@@ -250,6 +250,9 @@ def need_extras(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None
         if value in ("uvloop", "httptools") and not _is_installed(value):
             what = f"{name} {value} (from {origins.get(name, 'Config')})"
             raise ExtraMissing(what, library=value, extra="fast")
+    if config.http2 not in ("auto", "off") and not _is_installed(config.http2):
+        what = f"http2 {config.http2} (from {origins.get('http2', 'Config')})"
+        raise ExtraMissing(what, library=config.http2, extra=config.http2)
     if config.websockets == "on" and not _is_installed("wsproto"):
         what = f"websockets on (from {origins.get('websockets', 'Config')})"
         raise ExtraMissing(what, library="wsproto", extra="ws")

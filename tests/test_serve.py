@@ -90,10 +90,10 @@ def test_the_demo_is_served_by_the_workers_and_stops_on_a_signal(
     assert title.startswith(f"pounce {__version__} serves pounce.demo:app pid={master} python=3.")
     assert address == f"address http://127.0.0.1:{served.port}"
     assert re.fullmatch(
-        r"workers=2 loop=(uvloop|asyncio) http=(httptools|h11) websockets=on", workers
+        r"workers=2 loop=(uvloop|asyncio) http=(httptools|h11) http2=h2 websockets=on", workers
     )
     if loop == "asyncio":
-        assert workers == "workers=2 loop=asyncio http=h11 websockets=on"
+        assert workers == "workers=2 loop=asyncio http=h11 http2=h2 websockets=on"
     assert not [line for line in served.log if re.search(r"\] (warning|error|critical) ", line)]
 
 
@@ -176,7 +176,7 @@ def test_the_banner_names_every_address_as_something_to_click_on() -> None:
     assert lines[1:] == [
         "address http://[::1]:80",
         "address unix:/x",
-        "workers=1 loop=asyncio http=h11 websockets=on",
+        "workers=1 loop=asyncio http=h11 http2=h2 websockets=on",
     ]
 
 

@@ -64,7 +64,7 @@ class Http2Talk:
         fields = [(b":path", path) if name == b":path" else (name, v) for name, v in HANDSHAKE]
         if request.subprotocols:
             fields.append((b"sec-websocket-protocol", ", ".join(request.subprotocols).encode()))
-        self._extensions = list(request.extensions)
+        self._extensions = [each for each in request.extensions if isinstance(each, Extension)]
         for extension in self._extensions:
             offer = f"{extension.name}; {extension.offer()}"
             fields.append((b"sec-websocket-extensions", offer.encode()))

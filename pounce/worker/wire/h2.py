@@ -326,6 +326,9 @@ class Http2Wire(Http2Parting):
         if kind == RST_STREAM:
             if number > self.machine.highest_inbound_stream_id:  # h2 takes it (RFC 9113 §6.4)
                 raise Fatal(PROTOCOL_ERROR, "RST_STREAM of a stream that was not opened")
+        elif kind == SETTINGS and flags & ACK:
+            if length:  # h2 takes it for another error (RFC 9113 §6.5)
+                raise Fatal(FRAME_SIZE_ERROR, "SETTINGS with ACK and a payload")
         elif kind == PING and flags & ACK:
             if frame[HEAD_SIZE:] == PARTING_PING:
                 self.part()
