@@ -15,6 +15,7 @@ conformance:
 # `FUZZ=--leaks`, 20,000 are opened and ended, and what is left of them is looked for.
 fuzz:
 	python -m tests.fuzz $(FUZZ)
+
 # HTTP/2 conformance, strictly: our cases by section of the RFCs, and all of h2spec where that is on
 # the PATH. Exit status 1 when one fails.
 .PHONY: h2-conformance

@@ -171,7 +171,7 @@ class Setting:
     def limits(self) -> str:
         """The limits of a number, to stand after its name: ``, 1 or more``."""
         if self.least is not None and self.most is not None:
-            return f" from {self.least:g} to {self.most:g}"
+            return f" from {self.least:.12g} to {self.most:.12g}"
         return f", {self.least:g} or more" if self.least is not None else ""
 
     def read(self, text: str, *, origin: str) -> Value:

@@ -123,6 +123,14 @@ def test_only_the_frames_of_websockets_know_wsproto(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_only_the_wire_of_http2_knows_its_libraries(path: Path) -> None:
+    if not path.name.startswith("h2"):
+        names = imports_of(path)
+        found = under(names, "h2") | under(names, "hpack") | under(names, "hyperframe")
+        assert not found, f"{name_of(path)} imports {found}: a server without the extra starts too"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_only_who_looks_at_a_server_knows_rich(path: Path) -> None:
     if name_of(path) not in ("pounce/ctl/screen.py", "pounce/ctl/terminal.py"):
         assert not under(imports_of(path), "rich"), f"{name_of(path)} imports rich"

@@ -220,19 +220,25 @@ class Connection(PeerDeadlines):
             self._preface = None if data else b""
             return data
         if data.startswith(PREFACE):
-            self._speak_http2()
+            self.speak("h2")
         elif PREFACE.startswith(data):
             self._preface = data
             return b""
         self._preface = None
         return data
 
-    def _speak_http2(self) -> None:
+    def speak(self, protocol: str) -> None:
+        """Takes the wire of a protocol that both sides know of, before anything was read.
+
+        Args:
+            protocol: as ALPN names it (RFC 7301); what is not "h2" stays HTTP/1.
+        """
+        self._preface = None
         service = self._service
-        assert service.open_http2 is not None
-        self._wire = service.open_http2(self, self._transport.write)
-        if service.draining:
-            self._wire.drain()
+        if protocol == "h2" and service.open_http2 is not None:
+            self._wire = service.open_http2(self, self._transport.write)
+            if service.draining:
+                self._wire.drain()
 
     def _read_proxy_header(self, data: bytes) -> bytes:
         """The bytes behind the PROXY header; b"" while it is incomplete or when it is refused."""
