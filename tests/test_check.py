@@ -29,7 +29,7 @@ def test_check_prints_what_would_run_and_runs_the_lifespan_once_in_another_proce
     assert [line for line in lines if line not in ran] == [
         f"pounce {__version__} would serve main:lived",
         "address http://127.0.0.1:0",
-        "workers=3 loop=asyncio http=h11",
+        "workers=3 loop=asyncio http=h11 http2=h2 websockets=on",
         "setting app = main:lived (from pounce.toml)",
         "setting port = 0 (from --port)",
         "setting workers = 3 (from --workers)",

@@ -169,7 +169,7 @@ class Service:
         self.state = {} if state is None else state
         self.clock = Clock()
         self.stats = Stats()
-        self.unflushed: list[Wire] = []
+        self.unflushed: list[ConnectionWire] = []
         self.connections: set[Connection] = set()
         self.running: dict[HttpStream | WebSocketStream, asyncio.Task[None]] = {}
         self.websockets: set[WebSocketTunnel] = set()

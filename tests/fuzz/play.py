@@ -15,6 +15,7 @@ from pounce.worker.websocket_opening import Opening
 from pounce.worker.websocket_rules import WebSocketRules
 from pounce.worker.websocket_stream import WebSocketStream
 from pounce.worker.wire.extensions import DeflateRules
+from pounce.worker.wire.h1 import Http1Wire
 from pounce.worker.wire.h1_httptools import HttptoolsReader
 from pounce.worker.wire.h1_tunnel import BODY_HIGH, PIPELINE_HIGH
 from pounce.worker.wire.handshake import HandshakeRules
@@ -191,6 +192,7 @@ class Player:
 
     def _check_memory(self) -> None:
         wire = self.connection._wire
+        assert isinstance(wire, Http1Wire)
         held = len(wire._buffer)
         for stream in self.service.running:
             if isinstance(stream, WebSocketStream):
