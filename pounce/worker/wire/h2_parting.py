@@ -105,6 +105,11 @@ class Http2Parting(Http2Streams):
         self.machine.out = []
         self.all_gone(reason)
 
+    def flush(self) -> None:
+        """Writes what the windows and the transport let out; nothing behind the last GOAWAY."""
+        if self.parting is not _CLOSED:
+            super().flush()
+
     def sweep(self, now: float) -> None:
         if self.parting is _CLOSED:
             return
