@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from pounce.addresses import WANT
 from pounce.config_processes import PROCESSES, WORKERS
-from pounce.config_websockets import WEBSOCKETS, WebSocketSettings
+from pounce.config_tls import TLS, TlsSettings
+from pounce.config_websockets import WEBSOCKETS
 from pounce.settings import Form, Setting, declared, setting
 
 APPLICATION: Final = "Application"
@@ -29,6 +30,7 @@ GROUPS: Final = (
     LIMITS,
     TIMEOUTS,
     WEBSOCKETS,
+    TLS,
     PROXIES,
     HEADERS,
     LOGS,
@@ -81,7 +83,7 @@ NOT_EMPTY: Final = Form(bool, "a text that is not empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(WebSocketSettings):
+class Config(TlsSettings):
     """Every setting, once. The flags, the POUNCE_* variables and docs/settings.md are read off it.
 
     Durations are in seconds, sizes in bytes. A Config whose values break their limits cannot be

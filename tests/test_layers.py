@@ -17,8 +17,10 @@ PURE = [
     for name in (
         "addresses.py",
         "asgi.py",
+        "certificates.py",
         "config.py",
         "config_processes.py",
+        "config_tls.py",
         "config_websockets.py",
         "ctl/words.py",
         "errors.py",
@@ -37,6 +39,7 @@ PURE = [
         "supervisor/state.py",
         "supervisor/status.py",
         "supervisor/steerage.py",
+        "worker/client_hello.py",
         "worker/lifecycle.py",
         "worker/proxy_header.py",
         "worker/scope.py",

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from asyncio import Task
 from enum import Enum
 from time import monotonic
 from typing import Final, cast
 
+from pounce.asgi import App
+from pounce.worker.connection_info import connection_info, read_proxy_header
 from pounce.worker.cut import reset_when_closed
 from pounce.worker.http_stream import HttpStream
-from pounce.worker.proxy_header import ProxyHeaderError, parse
+from pounce.worker.proxy_header import ProxyHeaderError
 from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSender, FileSource
 from pounce.worker.service import Service
@@ -61,12 +62,17 @@ class Waiting(Enum):
 class Connection(asyncio.Protocol):
     """One connection's `Sink`, and its deadlines.
 
+    Args:
+        app: what is served, where that is not the service's own application.
+        info: who is at its ends, where that was found out below: there is TLS in between.
+
     Attributes:
         info: what the scopes of its requests have in common.
     """
 
     __slots__ = (
         "_admitted",
+        "_app",
         "_file",
         "_lingering",
         "_preface",
@@ -83,12 +89,19 @@ class Connection(asyncio.Protocol):
         "info",
     )
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, *, app: App | None = None, info: ConnectionInfo | None = None
+    ) -> None:
         self._service = service
+        self._app = app or service.app
         self._lingering = False  # our side is closed, and input is dropped
         self._file: FileSender | None = None
         self._room: asyncio.Event | None = None
-        self._preface: bytes | None = b"" if service.proxy_protocol else None
+        self._preface: bytes | None = None
+        if info is not None:
+            self.info = info
+        elif service.proxy_protocol:
+            self._preface = b""
         self._waiting = Waiting.FIRST_BYTE
         self._progress: object = None  # what changes while it gets on
         self._since = service.clock.now
@@ -104,7 +117,8 @@ class Connection(asyncio.Protocol):
         service = self._service
         self._transport = transport
         transport.set_write_buffer_limits(service.write_buffer)
-        self.info = _connection_info(transport, service)
+        if not hasattr(self, "info"):
+            self.info = connection_info(transport, service)
         self._wire = Http1Wire(service.reader, self, transport.write, service.rules)
         self._wire.draining = service.draining
         service.connections.add(self)
@@ -173,7 +187,7 @@ class Connection(asyncio.Protocol):
         # A task per request keeps context variables apart and makes current_task() right. A name
         # given saves making one up, which costs as much as a small header.
         service.running[stream] = Task(
-            stream.run(service.app, self.info.http_scope(head, service.trust, stream)),
+            stream.run(self._app, self.info.http_scope(head, service.trust, stream)),
             loop=service.loop,
             name="request",
         )
@@ -238,13 +252,26 @@ class Connection(asyncio.Protocol):
             while self._wire.congested and not transport.is_closing():
                 self._room = asyncio.Event()
                 await self._room.wait()
-            if not transport.is_closing():
+            if transport.get_extra_info("ssl_object") is not None:
+                await self._write_file(source)
+            elif not transport.is_closing():
                 self._file = FileSender(self._service.loop, source)
                 await self._file.run(transport.get_extra_info("socket").fileno())
         finally:
             self._file = self._room = None
             if not transport.is_closing():
                 transport.set_write_buffer_limits(self._service.write_buffer)
+
+    async def _write_file(self, source: FileSource) -> None:
+        """Through the transport: the kernel cannot encipher. One piece is held at a time."""
+        for piece in source.pieces():
+            if self._transport.is_closing():
+                return
+            self._transport.write(piece)
+            await asyncio.sleep(0)
+            while self._wire.congested and not self._transport.is_closing():
+                self._room = asyncio.Event()
+                await self._room.wait()
 
     # Deadlines.
 
@@ -356,41 +383,11 @@ class Connection(asyncio.Protocol):
     def _read_proxy_header(self, data: bytes) -> bytes:
         """The bytes behind the PROXY header; b"" while it is incomplete or when it is refused."""
         try:
-            if not self.info.trusted:
-                raise ProxyHeaderError("peer is not in forwarded_allow_ips")
-            header = parse(data)
+            rest = read_proxy_header(data, self.info, self._service.trust)
         except ProxyHeaderError as error:
             log.warning("connection closed, PROXY header refused reason=%s", error)
             self._preface = None
             self._wire.refuse(400, str(error))
             return b""
-        if header is None:
-            self._preface = data
-            return b""
-        self._preface = None
-        if header.client is not None and header.server is not None:
-            self.info.set_addresses(header.client, header.server)
-            # Forwarded headers are this client's own words now: the balancer cannot strip them.
-            self.info.trusted = self._service.trust.includes(header.client[0])
-        return data[header.size :]
-
-
-def _connection_info(transport: asyncio.Transport, service: Service) -> ConnectionInfo:
-    """The addresses of both ends. A unix socket's client has none, and its server is the path."""
-    peer = transport.get_extra_info("peername")
-    own = transport.get_extra_info("sockname")
-    client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
-    server: tuple[str, int | None] | None = None
-    if isinstance(own, tuple):
-        server = (str(own[0]), int(own[1]))
-    elif own:
-        server = (os.fsdecode(own), None)
-    return ConnectionInfo(
-        scheme="http",
-        client=client,
-        server=server,
-        trusted=service.trust.includes(client[0] if client else None),
-        root_path=service.root_path,
-        state=service.state,
-        extensions=service.extensions,
-    )
+        self._preface = data if rest is None else None
+        return rest or b""
