@@ -205,7 +205,7 @@ def _load_key(
     except OSError as error:  # ssl.SSLError is one
         reason = getattr(error, "reason", None)
         if reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED", "KEY_TYPE_MISMATCH"):
-            want = f"the private key of the certificate in {certfile}, and belongs to another"
+            want = f"the private key of the certificate in {certfile} (it is another's)"
         elif password.was_asked:
             want = f"a private key that the password from {password.source} opens"
         else:
