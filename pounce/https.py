@@ -72,7 +72,7 @@ def https_of(
 
 
 def need_together(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
-    """Refuse settings of TLS that do not go together.
+    """Refuse settings of TLS that do not go together, or cannot be served by this Python.
 
     Raises:
         UsageError: says which.
@@ -96,4 +96,10 @@ def need_together(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> No
         raise UsageError(
             f"{said('keyfile_password_file')} and {said('keyfile_password_command')} both say "
             "the password of the keys; give one of them"
+        )
+    try:
+        import pounce.tls  # noqa: F401  # while we may read all of Python: see --user
+    except ImportError as error:
+        raise UsageError(f"{said('certfile')} needs Python's ssl, which is missing: {error}") from (
+            None
         )

@@ -76,7 +76,8 @@ class Authority:
             password: of the key.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        if subject is None:
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, self._name, days=days, begins=begins)
         if names:
             alternatives = x509.SubjectAlternativeName([_general(each) for each in names])
