@@ -19,7 +19,7 @@ PEM: Final = re.compile(
     rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----(.*?)-----END (?:X509 |TRUSTED )?CERTIFICATE",
     re.DOTALL,
 )
-SEQUENCE: Final = 0x30
+TIME: Final = re.compile(r"([0-9]{4})" + 5 * r"([0-9]{2})" + "Z")
 UTC_TIME: Final = 0x17
 VERSION: Final = 0xA0
 EXTENSIONS: Final = 0xA3
@@ -146,7 +146,10 @@ def _time(part: Part) -> datetime:
     text = part.value.decode("ascii")
     if part.tag == UTC_TIME:  # up to 2049 (RFC 5280 §4.1.2.5.1)
         text = ("19" if text[:2] >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    found = TIME.fullmatch(text)
+    if found is None:
+        raise ValueError(f"no certificate: {text!r} is no time")
+    return datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[misc, arg-type]
 
 
 def _names(extensions: Part) -> Iterator[str]:
