@@ -68,6 +68,11 @@ class TlsRaw(Raw):
         with contextlib.suppress(OSError):
             super().close()
 
+    def drop_rest(self) -> None:
+        """Reads on until the end, which must be said by close_notify."""
+        while self.socket.recv(65536):
+            pass
+
     @property
     def server_der(self) -> bytes:
         der = self.socket.getpeercert(binary_form=True)

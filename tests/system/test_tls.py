@@ -230,6 +230,21 @@ def test_the_end_is_said_so_that_no_cut_can_be_taken_for_it(
         assert raw.end() == CLOSED
 
 
+@pytest.mark.parametrize(
+    ("case", "version"),
+    [("never-ended", "1.1"), ("never-ended-chunked", "1.1"), ("never-ended-chunked", "1.0")],
+)
+def test_an_answer_that_is_cut_does_not_end_as_a_whole_one_does(
+    server: Server, authority: Authority, case: str, version: str
+) -> None:
+    with secure(server, authority) as raw:
+        raw.send(f"GET /messages?case={case} HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+        with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
+            raw.drop_rest()
+    server.log.expect("application returned, expected")
+    server.log.check()
+
+
 def test_new_keys_are_no_end_and_renegotiation_is_refused(server: Server) -> None:
     assert "no renegotiation" in s_client(server.port, "-tls1_2", says="R\n")
     # K asks for new keys both ways.
