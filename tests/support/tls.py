@@ -104,3 +104,57 @@ def plain_socket(port: int) -> socket.socket:
     one = socket.create_connection(("127.0.0.1", port))
     one.settimeout(PATIENCE)
     return one
+
+
+class StepByStep:
+    """A client whose TLS and whose TCP do one thing at a time, on a socket that is open."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._socket = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+
+    def begin(self) -> None:
+        """Sends a ClientHello."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        self._flush()
+
+    def hear(self) -> None:
+        """Waits for more from the server."""
+        data = self._socket.recv(65536)
+        assert data, "the connection ended"
+        self._incoming.write(data)
+
+    def shake_hands(self) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self.hear()
+            else:
+                self._flush()
+                return
+
+    def send(self, data: bytes) -> None:
+        self._tls.write(data)
+        self._flush()
+
+    def close_own_side(self) -> None:
+        """close_notify, and no FIN."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._flush()
+
+    def read_until(self, end: bytes) -> bytes:
+        data = b""
+        while not data.endswith(end):
+            self.hear()
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                while piece := self._tls.read(65536):
+                    data += piece
+        return data
+
+    def _flush(self) -> None:
+        self._socket.sendall(self._outgoing.read())

@@ -25,6 +25,7 @@ from tests.support.server import Server, shared, started
 from tests.support.serverlog import PATIENCE, wait_until
 from tests.support.tls import (
     GET_AND_CLOSE,
+    StepByStep,
     TlsRaw,
     client_context,
     descriptors,
@@ -195,27 +196,12 @@ def test_a_client_that_closes_its_side_alone_still_gets_its_answer(
     server: Server, authority: Authority
 ) -> None:
     """close_notify closes one direction (RFC 8446 section 6.1)."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = client_context(authority.cert).wrap_bio(incoming, outgoing, server_hostname="localhost")
     with plain_socket(server.port) as sock:
-        while True:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                tls.do_handshake()
-                break
-            sock.sendall(outgoing.read())
-            incoming.write(sock.recv(65536))
-        tls.write(request("POST", "/echo", body=b"half"))
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.unwrap()
-        sock.sendall(outgoing.read())
-        while data := sock.recv(65536):
-            incoming.write(data)
-    answer = b""
-    with contextlib.suppress(ssl.SSLError):
-        while piece := tls.read(65536):
-            answer += piece
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert b"half" in answer
+        client = StepByStep(sock, client_context(authority.cert))
+        client.shake_hands()
+        client.send(request("POST", "/echo", body=b"half"))
+        client.close_own_side()
+        assert client.read_until(b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
 def test_the_end_is_said_so_that_no_cut_can_be_taken_for_it(

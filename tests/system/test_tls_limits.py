@@ -15,7 +15,7 @@ import pytest
 from tests.support.certificates import Authority, Pair
 from tests.support.server import Server, started
 from tests.support.serverlog import wait_until
-from tests.support.tls import TlsRaw, client_context, plain_socket
+from tests.support.tls import StepByStep, TlsRaw, client_context, plain_socket
 
 
 @pytest.fixture(scope="module")
@@ -91,31 +91,15 @@ def test_a_drain_lets_a_handshake_under_way_finish_and_does_not_wait_for_one_tha
     with started("probe", *pair.options, "--loop", loop) as server:
         with TlsRaw(server.addresses[0], client_context(authority.cert)) as raw:
             assert raw.get("/").status == 200
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = client_context(authority.cert).wrap_bio(
-            incoming, outgoing, server_hostname="localhost"
-        )
-        with handshakes(server, 1), plain_socket(server.port) as begun:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                tls.do_handshake()
-            begun.sendall(outgoing.read())
-            incoming.write(begun.recv(65536))  # so the server has begun too
+        with handshakes(server, 1), plain_socket(server.port) as sock:
+            client = StepByStep(sock, client_context(authority.cert))
+            client.begin()
+            client.hear()  # so the server has begun too
             server.signal(SIGTERM)
             server.log.wait_for("stopping")
-            while True:
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    tls.do_handshake()
-                    break
-                begun.sendall(outgoing.read())
-                incoming.write(begun.recv(65536))
-            tls.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            begun.sendall(outgoing.read())
-            data = b""
-            while not data.endswith(b"hello"):
-                incoming.write(begun.recv(65536))
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    while piece := tls.read(65536):
-                        data += piece
+            client.shake_hands()
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            data = client.read_until(b"hello")
             assert b"connection: close" in data
             assert server.wait() == 0
 
