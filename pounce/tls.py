@@ -210,6 +210,8 @@ def _load_key(
             want = f"a private key that the password from {password.source} opens"
         else:
             want = f"a private key that openssl can read, and {certfile} a chain of certificates"
+            if reason:
+                want += f" ({reason.lower().replace('_', ' ')})"
         raise ConfigError(name, keyfile, origin=_of(name, origins), want=want) from None
     except _NoPassword:
         raise ConfigError(

@@ -12,10 +12,12 @@ import pytest
 from cryptography import x509
 
 from tests.support.certificates import Authority, Pair
+from tests.support.masters import masters
+from tests.support.raw import Raw
 from tests.support.server import Server, started
 from tests.support.serverlog import wait_until
 from tests.support.tls import GET_AND_CLOSE, TlsRaw, client_context, s_client
-from tests.system.test_reload import Clients
+from tests.system.test_reload import Clients, write
 
 
 @pytest.fixture
@@ -149,3 +151,24 @@ def test_a_ticket_is_good_for_httpx_like_clients_too(authority: Authority) -> No
             with TlsRaw(server.addresses[0], context, session=session) as raw:
                 assert raw.socket.session_reused
                 assert raw.get("/tls").status == 200
+
+
+def test_an_upgrade_keeps_what_is_secure_and_what_redirects(
+    authority: Authority, tmp_path: Path
+) -> None:
+    write(tmp_path, "one")
+    binds = ("--bind", "127.0.0.1:0", "--insecure-bind", "127.0.0.1:0")
+    pair = authority.issue()
+    options = ("--app-dir", str(tmp_path), "--workers", "2", *pair.options, *binds)
+    with masters(*options) as all:
+        clients = Clients(Secured(all.server, authority))  # type: ignore[arg-type]
+        with clients.asking():
+            write(tmp_path, "two")
+            renewed = authority.issue()
+            all.upgrade()
+            clients.wait_for(b"two")
+        assert clients.failures == []
+        assert serial(all.server, authority) == renewed.x509.serial_number
+        with Raw(all.server.addresses[1]) as raw:
+            assert raw.get("/").status == 308
+        all.stop()
