@@ -14,6 +14,8 @@ ALPN: Final = 16
 RECORD_HEADER: Final = 5
 # Some 2 KiB with keys that quantum computers cannot guess; past this it is openssl's to judge.
 LONGEST: Final = 32 * 1024
+# Each byte that comes has all of them looked at again; nobody writes more than a few.
+RECORDS_MOST: Final = 16
 # A fatal alert, no_application_protocol (120), as the one record that we write ourselves.
 NO_APPLICATION_PROTOCOL: Final = bytes((21, 3, 3, 0, 2, 2, 120))
 
@@ -50,11 +52,12 @@ def offered_protocols(data: bytes) -> list[bytes]:
 
 def _message(data: bytes) -> bytes:
     """The ClientHello without its frames: it may be spread over several records."""
-    message, at = b"", 0
+    message, at, records = b"", 0, 0
     while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
         if data[at : at + 1] not in (b"", b"\x16") or message[:1] not in (b"", b"\x01"):
             raise ValueError("no ClientHello")
-        if at > LONGEST or len(data) > LONGEST:
+        records += 1
+        if len(data) > LONGEST or records > RECORDS_MOST:
             raise ValueError("ClientHello too long to look into")
         if len(data) < at + RECORD_HEADER:
             raise IncompleteError

@@ -35,6 +35,8 @@ log = logging.getLogger("pounce")
 RECORD: Final = 16 * 1024  # bytes: one record holds no more (RFC 8446 §5.1)
 # Bytes made into records at a time: a body of 100 MiB is not held twice.
 PIECE: Final = 256 * 1024
+# Bytes of answers to new keys and the like that a peer may ask for while it reads nothing.
+ANSWERS_MOST: Final = 4096
 # Whoever was told why there is no connection gets this long to read it.
 FAREWELL: Final = 2.0  # seconds
 # A handshake that is under way when a drain begins; as for a first request.
@@ -75,6 +77,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = (
         "_admitted",
+        "_answers",
         "_begun",
         "_connect",
         "_deadline",
@@ -101,6 +104,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._ssl = tls.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._stage = Stage.PROXY_HEADER if service.proxy_protocol else Stage.HELLO
         self._begun = b""  # what came before it could be judged
+        self._answers = 0  # bytes that TLS itself has written to a peer that reads nothing
         self._eof = False  # the peer sends nothing more, and the Connection knows
         self._deadline = service.clock.now + service.timeouts.tls_handshake_timeout
         if service.draining:
@@ -277,13 +281,25 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._raw.close()
             return
         if self._outgoing.pending:
-            self._flush()  # an answer to new keys
+            self._answer()
         protocol = self._protocol
         assert protocol is not None
         if pieces and not self._eof:
             protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if ended:
             self._tell_eof()
+
+    def _answer(self) -> None:
+        """What TLS itself has to say, such as to new keys. It would pile up past all limits."""
+        if self._raw.get_write_buffer_size():
+            self._answers += self._outgoing.pending
+            if self._answers > ANSWERS_MOST:
+                log.debug("peer wants answers and reads none client=%s", self.info.client_text)
+                self._raw.abort()
+                return
+        else:
+            self._answers = 0
+        self._flush()
 
     def _tell_eof(self) -> None:
         if not self._eof or self._stage is _SHUT:
