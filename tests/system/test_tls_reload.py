@@ -88,6 +88,7 @@ def no_certificate(pair: Pair, authority: Authority) -> None:
 def test_a_bad_file_keeps_the_old_certificate_loudly(authority: Authority, spoil: Any) -> None:
     pair = authority.issue()
     with started("probe", *pair.options, "--workers", "2", "--loop", "asyncio") as server:
+        wait_until(lambda: len(server.workers()) == 2, "both workers")
         workers = server.workers()
         spoil(pair, authority)
         server.signal(SIGHUP)
