@@ -40,15 +40,15 @@ class FdAddress:
 Address = TcpAddress | UnixAddress | FdAddress
 
 
-def parse_address(text: str, *, origin: str) -> Address:
+def parse_address(text: str, *, origin: str, name: str = "bind") -> Address:
     """The address that `text` names; looks nothing up.
 
     Raises:
-        ConfigError: it is none of the five forms; names `origin`.
+        ConfigError: it is none of the five forms; names `origin` and the setting, `name`.
     """
 
     def refuse(want: str) -> ConfigError:
-        return ConfigError("bind", text, origin=origin, want=want)
+        return ConfigError(name, text, origin=origin, want=want)
 
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")

@@ -13,8 +13,9 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import click
@@ -24,6 +25,7 @@ from pounce.app import load_app
 from pounce.asgi import App
 from pounce.config import SETTINGS, Config
 from pounce.errors import (
+    EXIT_CONFIG,
     EXIT_CRASH,
     EXIT_OK,
     BindError,
@@ -31,10 +33,12 @@ from pounce.errors import (
     LifespanError,
     LoadError,
     PounceError,
+    UsageError,
 )
+from pounce.https import need_together
 from pounce.listeners import open_listeners
 from pounce.privileges import Identity, identity_of
-from pounce.serve import addresses_of, banner, need_access_log, need_extras
+from pounce.serve import addresses_of, banner, need_access_log, need_extras, redirecting_of
 from pounce.sources import Resolved
 from pounce.supervisor import process
 from pounce.worker.assembly import new_loop
@@ -62,9 +66,11 @@ def check(resolved: Resolved) -> int:
     )
     need_extras(config, resolved.origins)
     need_access_log(config, resolved.origins)
+    need_together(config, resolved.origins)
     identity = identity_of(config.user, config.group, config.umask, origins=resolved.origins)
     addresses = list(addresses_of(config, resolved.origins))
-    names = list(config.addresses)
+    names = [*config.addresses, *config.insecure_bind]
+    redirecting = range(len(config.addresses), len(names))
     note = ""
     try:
         open_listeners(
@@ -74,12 +80,13 @@ def check(resolved: Resolved) -> int:
             uds_mode=int(config.uds_mode, 8),
             uds_owner=config.uds_owner,
             uds_owner_origin=resolved.origin("uds_owner"),
+            redirecting=list(redirecting_of(config, resolved.origins)),
         ).close()
     except BindError as error:
         if not error.in_use:
             raise
         note = str(error)  # most likely by the very server that the check is for
-    title, *rest = banner(config, names)
+    title, *rest = banner(config, names, redirecting=redirecting)
     click.echo("\n".join([title.partition(" pid=")[0].replace("serves", "would serve"), *rest]))
     for name, one in SETTINGS.items():
         if name in resolved.origins:
@@ -87,19 +94,21 @@ def check(resolved: Resolved) -> int:
             click.echo(f"setting {name} = {value} (from {resolved.origins[name]})")
     if note:
         click.echo(f"note: {note}")
-    try_out(config, identity)
+    try_out(config, identity, resolved.origins)
     click.echo(f"ok: {config.app} can be imported and started")
     return EXIT_OK
 
 
-def try_out(config: Config, identity: Identity) -> None:
-    """Import the application, start it and stop it, in a child process of that user.
+def try_out(config: Config, identity: Identity, origins: Mapping[str, str]) -> None:
+    """Read the certificates, import the application, start and stop it, in a child of that user.
 
     Raises:
         PounceError: what the child met, or that it hung or died.
     """
     ours, theirs = os.pipe()
-    pid = process.fork(lambda: _child(config, identity, theirs), first=lambda: os.close(ours))
+    pid = process.fork(
+        lambda: _child(config, identity, origins, theirs), first=lambda: os.close(ours)
+    )
     os.close(theirs)
     child = _Child(pid, ours)
     try:
@@ -118,6 +127,9 @@ def _follow(child: _Child, config: Config) -> None:
             raise _overdue(config.app, stage, limit_s)
         if not said:
             raise BootError(f"the process that tried {config.app} {child.end()}")
+        if "line" in said:
+            click.echo(said["line"])
+            continue
         stage = said["stage"]
         if stage == FAILED:
             raise _error_of(said)
@@ -139,6 +151,8 @@ def _overdue(app: str, stage: str, limit_s: float) -> PounceError:
 
 def _error_of(said: dict[str, Any]) -> PounceError:
     """The child's error again; its class goes by the exit status, which is all that is left."""
+    if said["code"] == EXIT_CONFIG:
+        return UsageError(said["why"])
     for kind in (LoadError, LifespanError):
         if said["code"] == kind.exit_code:
             return kind(said["why"], traceback=said["traceback"])
@@ -182,12 +196,17 @@ class _Child:
         return self.ended
 
 
-def _child(config: Config, identity: Identity, pipe: int) -> int:
+def _child(config: Config, identity: Identity, origins: Mapping[str, str], pipe: int) -> int:
     def say(stage: str, **more: object) -> None:
-        os.write(pipe, json.dumps({"stage": stage, **more}).encode() + b"\n")
+        tell(stage=stage, **more)
+
+    def tell(**what: object) -> None:
+        os.write(pipe, json.dumps(what).encode() + b"\n")
 
     try:
         identity.become()
+        for line in certificates(config, origins):
+            tell(line=line)
         app = load_app(config.app, factory=config.factory, app_dir=config.app_dir)
         say(IMPORTED)
         with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:
@@ -202,6 +221,25 @@ def _child(config: Config, identity: Identity, pipe: int) -> int:
         return EXIT_CRASH
     say(STOPPED)
     return EXIT_OK
+
+
+def certificates(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    """A line for each certificate, read as serving would, with its key.
+
+    Raises:
+        PounceError: it could not be served.
+    """
+    if not config.certfile:
+        return
+    from pounce.tls import days_left, load_tls
+
+    for site in load_tls(config, origins).sites:
+        certificate = site.certificate
+        yield (
+            f"certificate {site.file} for {', '.join(certificate.names) or 'nobody'} "
+            f"until {certificate.not_after:%Y-%m-%d}, "
+            f"{days_left(certificate, datetime.now(UTC))} days left"
+        )
 
 
 async def _live(app: App, mode: str, started: Callable[[], None]) -> None:

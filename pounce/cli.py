@@ -24,7 +24,7 @@ from pounce.settings import Setting, did_you_mean
 from pounce.sources import Layer, Resolved, from_environ, from_flags, from_table, resolve
 
 DEFAULT_COMMAND: Final = "serve"
-COMMANDS: Final = ("check", "ctl")  # those that are shown
+COMMANDS: Final = ("check", "ctl", "dev-cert")  # those that are shown
 NAMES: Final = {"help_option_names": ["-h", "--help"]}
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, what shells show
 
@@ -206,6 +206,7 @@ serve_command = SettingsCommand(
     pounce main:app --workers 4   serve what main.py calls app, from four workers
     pounce check [APP]            say what would run, and whether it would start
     pounce ctl                    show what runs; reload, scale, stop, upgrade it
+    pounce dev-cert               make a certificate to try https on this machine
     """,
     epilog=EPILOG,
 )
@@ -226,6 +227,25 @@ pounce.add_command(
     )
 )
 pounce.add_command(ctl)
+
+
+@pounce.command("dev-cert", context_settings=NAMES)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--dir", "directory", default=".", help="Where to put it.  [default: here]")
+@click.option("--replace", is_flag=True, help="Replace one that is there.")
+def _dev_cert(names: tuple[str, ...], directory: str, *, replace: bool) -> int:
+    """Make a certificate to try https on this machine.
+
+    It is for NAME, hosts or addresses, or else for localhost, and signed by nobody but itself:
+    clients must be told to trust it. Writes dev-cert.pem and dev-key.pem.
+    """
+    from pounce.dev_cert import DAYS, make_dev_cert
+
+    made = make_dev_cert(Path(directory), names, replace=replace)
+    click.echo(f"certificate for {', '.join(made.names)}, for {DAYS} days")
+    click.echo(f"serve:  pounce APP --certfile {made.certificate} --keyfile {made.key}")
+    click.echo(f"try:    curl --cacert {made.certificate} https://{made.names[0]}:8000/")
+    return EXIT_OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pounce.addresses import WANT
-from pounce.config_http2 import HTTP2, Http2Settings
+from pounce.config_http2 import HTTP2
 from pounce.config_processes import PROCESSES, WORKERS
+from pounce.config_tls import TLS, TlsSettings
 from pounce.config_websockets import WEBSOCKETS
 from pounce.settings import Form, Setting, declared, setting
 
@@ -31,6 +32,7 @@ GROUPS: Final = (
     TIMEOUTS,
     HTTP2,
     WEBSOCKETS,
+    TLS,
     PROXIES,
     HEADERS,
     LOGS,
@@ -83,7 +85,7 @@ NOT_EMPTY: Final = Form(bool, "a text that is not empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Http2Settings):
+class Config(TlsSettings):
     """Every setting, once. The flags, the POUNCE_* variables and docs/settings.md are read off it.
 
     Durations are in seconds, sizes in bytes. A Config whose values break their limits cannot be

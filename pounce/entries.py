@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pounce import ipc
 from pounce.config import Config
+from pounce.https import Https
 from pounce.scoreboard import Scoreboard
 
 if TYPE_CHECKING:
@@ -23,15 +24,17 @@ def load(config: Config) -> App:
     return main.load(config)
 
 
-def run_loaded(config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat) -> int:
+def run_loaded(
+    config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat, *, https: Https | None
+) -> int:
     """In a worker that a template has forked; see pounce.worker.main.run_loaded()."""
     from pounce.worker import main
 
-    return main.run_loaded(config, scoreboard, app, seat)
+    return main.run_loaded(config, scoreboard, app, seat, https=https)
 
 
-def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat) -> int:
+def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, https: Https | None) -> int:
     """In a worker that the master has forked; see pounce.worker.main.run()."""
     from pounce.worker import main
 
-    return main.run(config, scoreboard, seat)
+    return main.run(config, scoreboard, seat, https=https)

@@ -37,6 +37,11 @@ class Listeners:
         self._unwanted: list[_Row] = []  # of the master before us, until we take over
 
     @property
+    def redirecting(self) -> tuple[int, ...]:
+        """The places in `names` of what open_listeners() was given as redirecting."""
+        return tuple(at for at, row in enumerate(self._rows) if row.redirecting)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What is really bound, as a user writes it: "127.0.0.1:8000", "unix:/run/app.sock"."""
         return tuple(row.name for row in self._rows)
@@ -158,6 +163,11 @@ class Listeners:
     def add(self, row: _Row) -> None:
         self._rows.append(row)
 
+    def redirect_from(self, place: int) -> None:
+        """What was added from that place on only redirects."""
+        for row in self._rows[place:]:
+            row.redirecting = True
+
     def add_inherited(self, row: _Row) -> None:
         """Also sockets for the slots that the master before us did not have.
 
@@ -194,6 +204,7 @@ class _Row:
         self.passed = passed  # open before pounce was: others may serve it too
         self.per_slot = per_slot
         self.lent = False  # a master beside us serves it
+        self.redirecting = False  # see open_listeners()
         self.order: list[int] = []  # of the slots in the kernel's group
 
     @classmethod
@@ -266,6 +277,7 @@ def open_listeners(
     uds_owner_origin: str = "uds_owner",
     shared: bool = False,
     inherited: Sequence[Bequest] = (),
+    redirecting: Sequence[Address] = (),
 ) -> Listeners:
     """Bind all addresses, or none.
 
@@ -278,12 +290,15 @@ def open_listeners(
         inherited: what another master has bound; where an address is among it, that is taken.
             There are then as many slots as it had, if those are more, since none of its queues
             may be left alone.
+        redirecting: more addresses, whose clients will not be served but sent elsewhere.
 
     Raises:
         BindError: in one line, which address and why. Nothing stays open.
         ConfigError: `uds_owner` is not known here.
     """
     estate = Estate(inherited)
+    served = len(addresses)
+    addresses = [*addresses, *redirecting]
     claimed = [estate.claim(address) for address in addresses]
     slots = max([slots, *(len(one.sockets) for rows in claimed for one in rows)])
     listeners = Listeners(slots=slots, backlog=backlog)
@@ -291,7 +306,8 @@ def open_listeners(
     try:
         for one in estate.left:
             listeners.add_unwanted(_Row.inherited(one, shared=shared))
-        for address, rows in zip(addresses, claimed, strict=True):
+        for at, (address, rows) in enumerate(zip(addresses, claimed, strict=True)):
+            before = len(listeners.names)
             for one in rows:
                 listeners.add_inherited(_Row.inherited(one, shared=shared))
             match address:
@@ -309,6 +325,8 @@ def open_listeners(
                     bound.listen(backlog)
                 case FdAddress(fd):
                     listeners.add(_open_already(fd))
+            if at >= served:
+                listeners.redirect_from(before)
     except BaseException:
         listeners.close()
         raise

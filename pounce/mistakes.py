@@ -89,15 +89,30 @@ RENAMED: Final[Mapping[str, str]] = {
     "--debug": "--log-level debug",
     "-q": "--log-level warning --no-access-log",
     "--quiet": "--log-level warning --no-access-log",
+    "--ssl-certfile": "--certfile",
+    "--ssl-certificate": "--certfile",
+    "--ssl-keyfile": "--keyfile",
+    "--ssl-keyfile-password": "--keyfile-password-file or --keyfile-password-command: what stands "
+    "on a command line is seen by everybody",
+    "--keyfile-password": "--keyfile-password-file or --keyfile-password-command: what stands on "
+    "a command line is seen by everybody",
+    "--ssl-ca-certs": "--client-ca",
+    "--ca-certs": "--client-ca",
+    "--ssl-ca": "--client-ca",
+    "--ssl-cert-reqs": "--client-cert, required or optional",
+    "--cert-reqs": "--client-cert, required or optional",
+    "--verify-mode": "--client-cert, required or optional",
+    "--ssl-client-verify": "--client-cert, required or optional",
+    "--ssl-ciphers": "--tls-ciphers",
+    "--ciphers": "--tls-ciphers",
+    "--ssl-version": "--tls-min-version",
+    "--ssl-protocol-min": "--tls-min-version",
+    "--ssl-handshake-timeout": "--tls-handshake-timeout",
     "--check-config": "pounce check",
     "--print-config": "pounce check",
 }
 # And what has no counterpart, with what would do.
 ABSENT: Final[Mapping[str, str]] = {
-    **dict.fromkeys(
-        ("--ssl-keyfile", "--ssl-certfile", "--keyfile", "--certfile"),
-        "a proxy in front does TLS",
-    ),
     **dict.fromkeys(
         ("-D", "--daemon"), "pounce stays in the foreground, as systemd and containers want it"
     ),

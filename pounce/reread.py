@@ -16,6 +16,7 @@ log = logging.getLogger(logs.LOGGER)
 # What the master did once, before there was a worker; only a start can do it otherwise.
 FIXED: Final = (
     "bind",
+    "insecure_bind",
     "host",
     "port",
     "uds_mode",
@@ -35,8 +36,8 @@ def read_again(
     present: Config,
     sources: Callable[[], tuple[Resolved, list[str]]],
     need: Callable[[Config, Mapping[str, str]], None],
-) -> Config:
-    """The settings for the next generation; the log goes by them from now on.
+) -> tuple[Config, Mapping[str, str]]:
+    """The settings for the next generation, and their origins; the log goes by them from now on.
 
     Args:
         sources: reads flags, variables and files as at the start; also what to warn of.
@@ -65,4 +66,4 @@ def read_again(
         log.warning("%s", warning)
     if changed:
         log.warning("only a restart or an upgrade can change, so it stays: %s", ", ".join(changed))
-    return replace(config, **kept)
+    return replace(config, **kept), origins

@@ -13,7 +13,7 @@ import os
 import platform
 import resource
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,6 +27,7 @@ from pounce.config import Config
 from pounce.control_path import AUTO, ControlSocket, open_control
 from pounce.cores import usable_cores
 from pounce.errors import BindError, ConfigError, ExtraMissing, PounceError, UsageError
+from pounce.https import Https, https_of, need_together
 from pounce.inheritance import Inheritance, take
 from pounce.listeners import open_listeners
 from pounce.pid_file import PidFile
@@ -98,10 +99,11 @@ def serve(
         uds_owner_origin=origins.get("uds_owner", "Config"),
         shared=config.listen_mode == "shared",
         inherited=inherited.rows if inherited else (),
+        redirecting=list(redirecting_of(config, origins)),
     )
     with contextlib.closing(listeners):
         set_title("master", app=name_of(config))
-        for line in banner(config, listeners.names):
+        for line in banner(config, listeners.names, redirecting=listeners.redirecting):
             log.info("%s", line)
         control = None
         if not inherited or config.control_socket == AUTO:  # else the master before listens there
@@ -116,12 +118,18 @@ def serve(
         need_access_log(config, origins)  # by its rights
         scoreboard = Scoreboard(max(slots_of(config) * RECORDS_PER_SLOT, RECORDS_LEAST))
         present = config
+        names, redirecting = listeners.names, listeners.redirecting
+        # By its rights too: what can be read at the start can be at each reload.
+        https = https_of(config, origins, names=names, redirecting=redirecting)
 
         def reread() -> Plan:
-            nonlocal present
+            nonlocal present, origins
+            again = present
             if sources is not None:
-                present = read_again(present, sources, need)
-            return plan_of(present, scoreboard)
+                again, origins = read_again(present, sources, need)
+            https = https_of(again, origins, names=names, redirecting=redirecting)
+            present = again
+            return plan_of(present, scoreboard, https)
 
         def take_over() -> None:
             try:
@@ -135,7 +143,7 @@ def serve(
         if inherited:
             predecessor = Predecessor(inherited, listeners=listeners, then=take_over)
         runner = Runner(
-            plan_of(config, scoreboard),
+            plan_of(config, scoreboard, https),
             listeners=listeners,
             scoreboard=scoreboard,
             reread=reread,
@@ -152,15 +160,15 @@ def serve(
                 pid_file.remove()
 
 
-def plan_of(config: Config, scoreboard: Scoreboard) -> Plan:
+def plan_of(config: Config, scoreboard: Scoreboard, https: Https | None = None) -> Plan:
     """What the settings say of a generation."""
     preload = Preload(
         load=functools.partial(entries.load, config),
-        run=functools.partial(entries.run_loaded, config, scoreboard),
+        run=functools.partial(entries.run_loaded, config, scoreboard, https=https),
         always=config.preload == "on",
     )
     return Plan(
-        entry=functools.partial(entries.run, config, scoreboard),
+        entry=functools.partial(entries.run, config, scoreboard, https=https),
         preload=preload if config.preload != "off" else None,
         policy=Policy(
             start_timeout=config.start_timeout,
@@ -238,6 +246,7 @@ def need(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
     """
     need_extras(config, origins)
     need_access_log(config, origins)
+    need_together(config, origins)
 
 
 def need_extras(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> None:
@@ -307,8 +316,26 @@ def addresses_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Ite
         yield parse_address(text, origin=" and ".join(dict.fromkeys(given)) or "default")
 
 
-def banner(config: Config, names: Sequence[str]) -> list[str]:
-    """The few lines a start begins with. `names` are the addresses that are really bound."""
+def redirecting_of(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> Iterator[Address]:
+    """What to listen on for plain HTTP that is redirected."""
+    origin = origins.get("insecure_bind", "Config")
+    for text in config.insecure_bind:
+        yield parse_address(text, origin=origin, name="insecure_bind")
+
+
+def banner(config: Config, names: Sequence[str], *, redirecting: Collection[int] = ()) -> list[str]:
+    """The few lines a start begins with.
+
+    Args:
+        names: the addresses that are really bound.
+        redirecting: places in `names` of those that only redirect to https.
+    """
+    addresses = [
+        f"address {url_of(name)} redirects to https"
+        if at in redirecting
+        else f"address {url_of(name, https=bool(config.certfile))}"
+        for at, name in enumerate(names)
+    ]
     loop, parser = config.loop, config.http
     if loop == "auto":
         loop = "uvloop" if _is_installed("uvloop") else "asyncio"
@@ -317,7 +344,7 @@ def banner(config: Config, names: Sequence[str]) -> list[str]:
     return [
         f"pounce {__version__} serves {name_of(config)} pid={os.getpid()} "
         f"python={platform.python_version()}",
-        *(f"address {url_of(name)}" for name in names),
+        *addresses,
         f"workers={slots_of(config)} loop={loop} http={parser} http2={_http2(config)} "
         f"websockets={_websockets(config)}",
     ]
@@ -342,9 +369,9 @@ def name_of(config: Config) -> str:
     return config.app
 
 
-def url_of(name: str) -> str:
+def url_of(name: str, *, https: bool = False) -> str:
     """An address as something to click on, where it is one."""
-    return name if name.startswith("unix:") else f"http://{name}"
+    return name if name.startswith("unix:") else f"{'https' if https else 'http'}://{name}"
 
 
 def _is_installed(library: str) -> bool:

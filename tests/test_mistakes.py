@@ -51,7 +51,7 @@ SWITCHED = (
         ),
         (
             ["x:y", "--ssl-keyfile", "key.pem"],
-            "there is no option --ssl-keyfile; a proxy in front does TLS",
+            "there is no option --ssl-keyfile; here it is --keyfile",
         ),
         # a value behind a flag that takes none
         (["--reload=yes"], "--reload takes no value; write --reload for yes, --no-reload for no"),

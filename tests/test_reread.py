@@ -26,7 +26,7 @@ NOTHING: Final[Mapping[str, str]] = {}
 def again(present: Config, new: Config, *warnings: str) -> Config:
     return read_again(
         present, lambda: (Resolved(new, NOTHING), list(warnings)), lambda config, origins: None
-    )
+    )[0]
 
 
 @pytest.fixture

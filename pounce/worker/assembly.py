@@ -117,6 +117,7 @@ def new_service(
             body_min_rate=config.body_min_rate,
             keep_alive_timeout=config.keep_alive_timeout,
             write_timeout=config.write_timeout,
+            tls_handshake_timeout=config.tls_handshake_timeout,
             websocket=(
                 config.websocket_handshake_timeout,
                 config.websocket_ping_interval,

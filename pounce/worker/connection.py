@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from asyncio import Task
 from time import monotonic
 from typing import Final, cast
 
+from pounce.asgi import App
 from pounce.worker.connection_deadlines import PeerDeadlines
+from pounce.worker.connection_info import connection_info, read_proxy_header
 from pounce.worker.cut import reset_when_closed
 from pounce.worker.http_stream import HttpStream
-from pounce.worker.proxy_header import ProxyHeaderError, parse
+from pounce.worker.proxy_header import ProxyHeaderError
 from pounce.worker.scope import ConnectionInfo
 from pounce.worker.sendfile import FileSender, FileSource
 from pounce.worker.service import Service
@@ -37,16 +38,26 @@ TOO_MANY: Final = (
 class Connection(PeerDeadlines):
     """One connection's `Sink`.
 
+    Args:
+        app: what is served, where that is not the service's own application.
+        info: who is at its ends, where that was found out below: there is TLS in between.
+
     Attributes:
         info: what the scopes of its requests have in common.
     """
 
-    __slots__ = ("_admitted", "_preface", "_room", "info")
+    __slots__ = ("_admitted", "_app", "_preface", "_room", "info")
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, *, app: App | None = None, info: ConnectionInfo | None = None
+    ) -> None:
         super().__init__(service)
-        # What came before it is known what speaks here; None once it is.
-        undecided = service.proxy_protocol or service.open_http2 is not None
+        self._app = app or service.app
+        if info is not None:
+            self.info = info
+            self._proxied = False  # whoever found that out has read it
+        # What came before it is known what speaks here; None once it is. Over TLS, ALPN has said.
+        undecided = self._proxied or (service.open_http2 is not None and info is None)
         self._preface: bytes | None = b"" if undecided else None
         self._room: asyncio.Event | None = None
 
@@ -58,7 +69,11 @@ class Connection(PeerDeadlines):
         service = self._service
         self._transport = transport
         transport.set_write_buffer_limits(service.write_buffer)
-        self.info = _connection_info(transport, service)
+        protocol = ""
+        if hasattr(self, "info"):
+            protocol = transport.get_extra_info("ssl_object").selected_alpn_protocol() or ""
+        else:
+            self.info = connection_info(transport, service)
         self._wire = Http1Wire(service.reader, self, transport.write, service.rules)
         if service.draining:
             self._wire.drain()
@@ -74,11 +89,15 @@ class Connection(PeerDeadlines):
             service.turned_away += 1
             if service.access is not None:
                 service.access.add_refused(503, self.info.client_text)
-            transport.write(TOO_MANY)
+            if protocol != "h2":
+                transport.write(TOO_MANY)
             self._wire.ignore()
             self._preface = None
             # A flood of them must not hold the descriptors that the limit was to save.
             self.finish(linger=service.turned_away <= service.turned_away_limit)
+        elif protocol == "h2":
+            self.speak(protocol)
+            self._wire.flush()  # the server's SETTINGS need not wait for the client's
 
     def data_received(self, data: bytes) -> None:
         if self._preface is not None:
@@ -131,7 +150,7 @@ class Connection(PeerDeadlines):
         # A task per request keeps context variables apart and makes current_task() right. A name
         # given saves making one up, which costs as much as a small header.
         service.running[stream] = Task(
-            stream.run(service.app, self.info.http_scope(head, service.trust, stream)),
+            stream.run(self._app, self.info.http_scope(head, service.trust, stream)),
             loop=service.loop,
             name="request",
         )
@@ -199,13 +218,26 @@ class Connection(PeerDeadlines):
             while self._wire.congested and not transport.is_closing():
                 self._room = asyncio.Event()
                 await self._room.wait()
-            if not transport.is_closing():
+            if transport.get_extra_info("ssl_object") is not None:
+                await self._write_file(source)
+            elif not transport.is_closing():
                 self._file = FileSender(self._service.loop, source)
                 await self._file.run(transport.get_extra_info("socket").fileno())
         finally:
             self._file = self._room = None
             if not transport.is_closing():
                 transport.set_write_buffer_limits(self._service.write_buffer)
+
+    async def _write_file(self, source: FileSource) -> None:
+        """Through the transport: the kernel cannot encipher. One piece is held at a time."""
+        for piece in source.pieces():
+            if self._transport.is_closing():
+                return
+            self._transport.write(piece)
+            await asyncio.sleep(0)
+            while self._wire.congested and not self._transport.is_closing():
+                self._room = asyncio.Event()
+                await self._room.wait()
 
     # How it begins.
 
@@ -243,41 +275,14 @@ class Connection(PeerDeadlines):
     def _read_proxy_header(self, data: bytes) -> bytes:
         """The bytes behind the PROXY header; b"" while it is incomplete or when it is refused."""
         try:
-            if not self.info.trusted:
-                raise ProxyHeaderError("peer is not in forwarded_allow_ips")
-            header = parse(data)
+            rest = read_proxy_header(data, self.info, self._service.trust)
         except ProxyHeaderError as error:
             log.warning("connection closed, PROXY header refused reason=%s", error)
             self._preface, self._proxied = None, False
             self._wire.refuse(400, str(error))
             return b""
-        if header is None:
+        if rest is None:
             self._preface = data
             return b""
         self._proxied = False
-        if header.client is not None and header.server is not None:
-            self.info.set_addresses(header.client, header.server)
-            # Forwarded headers are this client's own words now: the balancer cannot strip them.
-            self.info.trusted = self._service.trust.includes(header.client[0])
-        return data[header.size :]
-
-
-def _connection_info(transport: asyncio.Transport, service: Service) -> ConnectionInfo:
-    """The addresses of both ends. A unix socket's client has none, and its server is the path."""
-    peer = transport.get_extra_info("peername")
-    own = transport.get_extra_info("sockname")
-    client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
-    server: tuple[str, int | None] | None = None
-    if isinstance(own, tuple):
-        server = (str(own[0]), int(own[1]))
-    elif own:
-        server = (os.fsdecode(own), None)
-    return ConnectionInfo(
-        scheme="http",
-        client=client,
-        server=server,
-        trusted=service.trust.includes(client[0] if client else None),
-        root_path=service.root_path,
-        state=service.state,
-        extensions=service.extensions,
-    )
+        return rest

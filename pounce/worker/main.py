@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Sequence
 from typing import Final
 
 from pounce import ipc, orphan
@@ -17,8 +16,8 @@ from pounce.app import load_app
 from pounce.asgi import App
 from pounce.config import Config
 from pounce.errors import EXIT_OK, LoadError
+from pounce.https import Https
 from pounce.scoreboard import Scoreboard
-from pounce.worker.acceptor import Acceptor, make_acceptor
 from pounce.worker.assembly import (
     counter,
     new_loop,
@@ -28,8 +27,8 @@ from pounce.worker.assembly import (
     serve_websockets,
 )
 from pounce.worker.confession import confess_when_asked, write_stacks_at_the_end
-from pounce.worker.connection import Connection
 from pounce.worker.door import Door
+from pounce.worker.entrances import entrances
 from pounce.worker.lifespan import Lifespan
 from pounce.worker.worker import Worker
 
@@ -56,12 +55,22 @@ def load(config: Config) -> App:
             import pounce.worker.websocket_assembly
     if config.http2 != "off":
         with contextlib.suppress(ImportError):
-            import pounce.worker.http2_assembly  # noqa: F401
+            import pounce.worker.http2_assembly
+    if config.certfile:
+        import pounce.worker.https_only
+        import pounce.worker.tls_transport  # noqa: F401
     gc.set_threshold(*GC_THRESHOLDS)
     return load_app(config.app, factory=config.factory, app_dir=config.app_dir)
 
 
-def run_loaded(config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat) -> int:
+def run_loaded(
+    config: Config,
+    scoreboard: Scoreboard,
+    app: App,
+    seat: ipc.Seat,
+    *,
+    https: Https | None = None,
+) -> int:
     """run() for a worker whose template has imported the application."""
     with socket.socket(fileno=os.dup(seat.control)) as control:
         try:
@@ -69,10 +78,17 @@ def run_loaded(config: Config, scoreboard: Scoreboard, app: App, seat: ipc.Seat)
         except OSError:
             return EXIT_OK  # it came too late, the master has given it up
     orphan.die_with_master(seat.control)
-    return run(config, scoreboard, seat, app=app)
+    return run(config, scoreboard, seat, app=app, https=https)
 
 
-def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | None = None) -> int:
+def run(
+    config: Config,
+    scoreboard: Scoreboard,
+    seat: ipc.Seat,
+    *,
+    app: App | None = None,
+    https: Https | None = None,
+) -> int:
     """Serves until told to drain; returns the exit status. Called in the forked child."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)  # the master's; they may reach the whole group
@@ -98,10 +114,7 @@ def run(config: Config, scoreboard: Scoreboard, seat: ipc.Seat, *, app: App | No
     serve_websockets(config, service)
     serve_http2(config, service)
     confess_when_asked(service)
-
-    def accept_on(listeners: Sequence[int]) -> Acceptor:
-        return make_acceptor(loop, listeners, lambda: Connection(service), backlog=config.backlog)
-
+    accept_on = entrances(loop, service, https, backlog=config.backlog)
     return loop.run_until_complete(
         worker.serve(
             service,

@@ -101,6 +101,10 @@ class ConnectionInfo:
             "extensions": self._extensions,
         }
 
+    def add_extension(self, name: str, value: dict[str, Any]) -> None:
+        """For the scopes of this connection alone."""
+        self._template["extensions"] = self._extensions = {**self._extensions, name: value}
+
     def http_scope(self, head: RequestHead, trust: Trust, named: Named | None = None) -> Scope:
         """The scope of type "http" for one request.
 

@@ -18,7 +18,6 @@ from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_output import Http1Rules
 
 if TYPE_CHECKING:
-    from pounce.worker.connection import Connection
     from pounce.worker.http_stream import HttpStream
     from pounce.worker.sendfile import FileSource
     from pounce.worker.websocket_stream import WebSocketStream
@@ -45,6 +44,18 @@ class Peer(Protocol):
     async def send_file(self, source: FileSource) -> None: ...
 
 
+class Member(Protocol):
+    """One of the open connections, also while its TLS handshake is under way."""
+
+    info: ConnectionInfo
+
+    def drain(self) -> None: ...
+
+    def sweep(self, now: float) -> None: ...
+
+    def cut(self, reason: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """When a peer that does not get on is given up; the settings of the same names say more.
@@ -61,6 +72,7 @@ class Timeouts:
     body_min_rate: int = 240
     keep_alive_timeout: float = 75.0
     write_timeout: float = 60.0
+    tls_handshake_timeout: float = 10.0
     websocket: tuple[float, ...] = ()
 
 
@@ -170,7 +182,7 @@ class Service:
         self.clock = Clock()
         self.stats = Stats()
         self.unflushed: list[ConnectionWire] = []
-        self.connections: set[Connection] = set()
+        self.connections: set[Member] = set()
         self.running: dict[HttpStream | WebSocketStream, asyncio.Task[None]] = {}
         self.websockets: set[WebSocketTunnel] = set()
         self.open_websocket: Callable[[Wire, RequestHead, Peer], Receiver] | None = None

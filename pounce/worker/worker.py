@@ -327,6 +327,7 @@ def sweep_interval(timeouts: Timeouts) -> float:
             timeouts.body_timeout,
             timeouts.keep_alive_timeout,
             timeouts.write_timeout,
+            timeouts.tls_handshake_timeout,
             *timeouts.websocket,
         )
         if value

@@ -163,7 +163,7 @@ class Follower:
             return
         program = command.split()[0].rpartition("/")[2]
         if program == "pounce" and not re.search(
-            r"^pounce (check|ctl|--help|--version)|[|;&]", command
+            r"^pounce (check|ctl|dev-cert|--help|--version)|[|;&]", command
         ):
             self._serve(command, printed)
             return

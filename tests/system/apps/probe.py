@@ -85,6 +85,11 @@ async def scope(call: Call) -> None:
     await call.answer(json.dumps(shown).encode())
 
 
+async def tls(call: Call) -> None:
+    """The TLS extension, or null."""
+    await call.answer(json.dumps(call.scope["extensions"].get("tls")).encode())
+
+
 async def echo(call: Call) -> None:
     """Every piece of the body goes back before the next is taken."""
     await call.start()
@@ -235,6 +240,7 @@ ROUTES: Final[dict[str, Callable[[Call], Awaitable[None]]]] = {
     "/": hello,
     "/whoami": whoami,
     "/scope": scope,
+    "/tls": tls,
     "/echo": echo,
     "/digest": digest,
     "/ignore": ignore,
