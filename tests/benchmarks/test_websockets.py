@@ -172,6 +172,23 @@ def test_the_page_has_medians_with_their_ranges_and_says_what_is_missing() -> No
     assert [row.role for row in page.panels(told)[0].rows] == ["own", "peer"]
 
 
+def test_a_server_that_would_make_the_others_bars_invisible_is_not_drawn() -> None:
+    costs = {"pounce": 10.0, "uvicorn": 20.0, "granian": 30.0, "gunicorn": 300.0}
+    told = Run(
+        command="",
+        day="",
+        machine={},
+        versions={},
+        settings={},
+        samples=[Sample("echo1m", name, 1, {"cpu_us": cost}) for name, cost in costs.items()],
+        failures=[],
+    )
+    assert [row.name for row in page.panels(told)[0].rows] == [
+        TITLES[name] for name in ("pounce", "uvicorn", "granian")
+    ]
+    assert "300.0" in page.overview(told)
+
+
 LOADS: list[tuple[Load, set[str]]] = [
     (Echo(texts(64), sockets=3), {"cpu_us", "rps", "busy", "foreign", "pss_mib"}),
     (Echo(texts(64), sockets=3, depth=4), {"cpu_us", "rps", "busy", "foreign", "pss_mib"}),
