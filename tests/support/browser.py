@@ -38,9 +38,16 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def visitor(browser: Browser, *, phone: bool = False) -> Iterator[BrowserContext]:
-    """Somebody else: their pages share nothing with those of others."""
-    context = browser.new_context(**({"viewport": PHONE} if phone else {}))  # type: ignore[arg-type]
+def visitor(
+    browser: Browser, *, phone: bool = False, trusts_all: bool = False
+) -> Iterator[BrowserContext]:
+    """Somebody else: their pages share nothing with those of others.
+
+    Args:
+        trusts_all: takes any certificate.
+    """
+    view = {"viewport": PHONE} if phone else {}
+    context = browser.new_context(ignore_https_errors=trusts_all, **view)  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE * 1000)
     try:
         yield context

@@ -1,0 +1,57 @@
+"""examples/chat in a real browser over https: its WebSockets are streams of HTTP/2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGHUP
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser import chromium, visitor
+from tests.support.certificates import Authority
+from tests.support.chat_page import (
+    CHAT,
+    Guest,
+    assert_nothing_is_lost_or_doubled,
+    talk_until_both,
+)
+from tests.support.server import started
+from tests.support.serverlog import wait_until
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_two_pages_talk_in_streams_and_a_reload_loses_and_doubles_nothing(
+    browser: Browser, tmp_path: Path, loop: str
+) -> None:
+    file, access = tmp_path / "chat.sqlite3", tmp_path / "access"
+    pair = Authority(tmp_path).issue()
+    options = (*CHAT, *pair.options, "--loop", loop, "--access-log-file", str(access))
+    with started("chat:app", *options, env={"CHAT_FILE": str(file)}) as server:
+        url = f"https://localhost:{server.port}/"
+        with (
+            visitor(browser, trusts_all=True) as one,
+            visitor(browser, phone=True, trusts_all=True) as other,
+        ):
+            guests = Guest(one, url, "Ann"), Guest(other, url, "Ben")
+            for guest in guests:
+                guest.say_more()
+            old = server.workers()
+            server.signal(SIGHUP)
+            talk_until_both(guests, codes=["1012"])
+            assert_nothing_is_lost_or_doubled(guests, file)
+            wait_until(lambda: not old & server.workers(), "the end of the old workers")
+        server.stop()
+    text = access.read_text()
+    print(text)
+    assert len(re.findall(r'"GET / HTTP/2" 200 ', text)) == 2
+    talks = re.findall(r'"\w+ /talk HTTP/2" 200 .* close=(\d+) ', text)
+    assert talks[:2] == ["1012", "1012"]
