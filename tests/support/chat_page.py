@@ -34,6 +34,12 @@ class Guest:
         self.page.press("#name", "Enter")
         self.page.wait_for_selector(f"#here li:text-is('{name}')")
 
+    def come_back(self) -> None:
+        """Loads the page anew, once all that they said is stored."""
+        self.page.wait_for_selector(".unsent", state="detached")
+        self.page.reload()
+        self.page.wait_for_selector("#state.open")
+
     def say_more(self) -> None:
         self.said.append(f"{self.name} {len(self.said)}")
         self.page.fill("#text", self.said[-1])

@@ -236,7 +236,7 @@ def test_access_lines_name_it(pair: Pair, h2: ssl.SSLContext, tmp_path: Path) ->
         server.stop()
     text = path.read_text()
     assert re.search(r'"GET /a\?b HTTP/2" 404 ', text)
-    assert re.search(r'"\w+ /c HTTP/2" 200 .* close=1000 ', text)
+    assert re.search(r'"CONNECT /c HTTP/2" 101 .* close=1000 ', text)
 
 
 # Limits and drains.
