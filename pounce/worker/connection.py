@@ -185,7 +185,10 @@ class Connection(PeerDeadlines):
         if linger and transport.can_write_eof():
             if not self._lingering:
                 self._lingering = True
-                transport.write_eof()
+                try:
+                    transport.write_eof()
+                except OSError:  # ENOTCONN: what was written just now is answered by a reset
+                    transport.abort()
         else:
             transport.close()
 
