@@ -19,6 +19,9 @@ from tests.chaos.slots import recycling, scaling
 from tests.chaos.stops import bounded_stop, busy_master, drain_delay, good_bye
 from tests.chaos.talks import CAUSES, fairness, spread, talks
 
+# These bring load with them, and are not run beside each other.
+pytestmark = pytest.mark.xdist_group("load")
+
 
 def check(outcome: Outcome) -> None:
     assert outcome.broken == []

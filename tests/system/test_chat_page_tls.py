@@ -21,6 +21,9 @@ from tests.support.chat_page import (
 from tests.support.server import started
 from tests.support.serverlog import wait_until
 
+# These bring load with them, and are not run beside each other.
+pytestmark = pytest.mark.xdist_group("load")
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -155,7 +155,7 @@ def test_the_limit_of_descriptors_is_as_high_as_the_system_lets_it_be() -> None:
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 505),  # nearly the preface of HTTP/2
         (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
     ],
 )

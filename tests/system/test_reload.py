@@ -16,6 +16,9 @@ from tests.support.raw import Raw
 from tests.support.server import Server, started
 from tests.support.serverlog import wait_until
 
+# These bring load with them, and are not run beside each other.
+pytestmark = pytest.mark.xdist_group("load")
+
 APP: Final = """
 async def app(scope, receive, send):
     if scope["type"] != "http":

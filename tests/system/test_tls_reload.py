@@ -19,6 +19,9 @@ from tests.support.serverlog import wait_until
 from tests.support.tls import GET_AND_CLOSE, TlsRaw, client_context, s_client
 from tests.system.test_reload import Clients, write
 
+# These bring load with them, and are not run beside each other.
+pytestmark = pytest.mark.xdist_group("load")
+
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:

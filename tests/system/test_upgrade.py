@@ -16,6 +16,9 @@ from tests.support.serverlog import wait_until
 from tests.system.test_reload import Clients, write
 from tests.test_privileges import status_of
 
+# These bring load with them, and are not run beside each other.
+pytestmark = pytest.mark.xdist_group("load")
+
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])

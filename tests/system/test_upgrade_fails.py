@@ -21,6 +21,9 @@ from tests.system.test_reload import Clients, write
 SLOW: Final = """
 open({pipe!r}).close()
 from old_app import app
+
+# These bring load with them, and are not run beside each other.
+pytestmark = pytest.mark.xdist_group("load")
 """
 
 
@@ -103,11 +106,11 @@ def test_a_directory_that_is_gone_is_named(tmp_path: Path) -> None:
 
 def test_a_new_master_that_never_serves_is_ended(slow: Path, tmp_path: Path) -> None:
     settings = tmp_path / "pounce.toml"
-    settings.write_text("start_timeout = 0.3\n")
+    settings.write_text("start_timeout = 1.5\n")
     with masters("--app-dir", str(tmp_path), cwd=tmp_path) as all:
         make_slow(tmp_path, slow)
         settings.write_text("start_timeout = 600\n")  # so it is the old one that gives up
-        failed = "upgrade failed, this master serves on: it does not serve within 0.6 s"
+        failed = "upgrade failed, this master serves on: it does not serve within 3 s"
         all.log.expect(failed)
         all.ask()
         all.log.wait_for(failed)

@@ -33,7 +33,7 @@ def test_without_extras_a_server_answers_takes_a_websocket_for_any_request_and_s
     root = str(Path(pounce.__file__).parent.parent)
     found = {"PYTHONPATH": os.pathsep.join((str(tmp_path), root))}
     with started("talk", "--workers", "1", "--websockets", setting, env=found) as server:
-        assert server.log.find("workers=1 loop=asyncio http=h11 websockets=off")
+        assert server.log.find("workers=1 loop=asyncio http=h11 http2=off")
         server.log.expect(*[WHY] * said)  # who turned them off need not be told
         for _ in range(2):
             with server.connect() as raw:
