@@ -13,7 +13,7 @@ from tests.support.server import started
 # Python reads it before anything else: whoever imports one of these does not find it.
 MISSING = """
 import sys
-for name in ("httptools", "rich", "setproctitle", "uvloop", "websockets", "wsproto"):
+for name in ("h2", "hpack", "httptools", "rich", "setproctitle", "uvloop", "websockets", "wsproto"):
     sys.modules[name] = None
 """
 HANDSHAKE = (
