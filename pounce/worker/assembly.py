@@ -17,8 +17,8 @@ from pounce.worker.scope import Trust
 from pounce.worker.service import TURNED_AWAY_LIMIT, Service, Timeouts
 from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_head import HeadReader
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+from pounce.worker.wire.h1_rules import Http1Rules
 
 log = logging.getLogger("pounce")
 

@@ -15,7 +15,7 @@ from pounce.worker.scope import EXTENSIONS, ConnectionInfo, Trust
 from pounce.worker.stats import Stats
 from pounce.worker.wire import ConnectionWire, Receiver, RequestHead, Sink, Wire
 from pounce.worker.wire.h1_head import HeadReader
-from pounce.worker.wire.h1_output import Http1Rules
+from pounce.worker.wire.h1_rules import Http1Rules
 
 if TYPE_CHECKING:
     from pounce.worker.http_stream import HttpStream

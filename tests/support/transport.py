@@ -12,8 +12,8 @@ from pounce.worker.connection import Connection
 from pounce.worker.scope import Trust
 from pounce.worker.service import Service, Timeouts
 from pounce.worker.wire.h1_h11 import H11Reader
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+from pounce.worker.wire.h1_rules import Http1Rules
 
 
 class NoSocket:

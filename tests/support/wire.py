@@ -15,8 +15,8 @@ from pounce.worker.wire.h1 import Http1Wire
 from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_httptools import HttptoolsReader
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+from pounce.worker.wire.h1_rules import Http1Rules
 
 READERS: Final[dict[str, Callable[[], HeadReader]]] = {
     "httptools": HttptoolsReader,

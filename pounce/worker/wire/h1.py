@@ -14,7 +14,6 @@ from pounce.asgi import Header
 from pounce.worker.wire import RequestHead, Sink
 from pounce.worker.wire.chunked import ChunkedDecoder
 from pounce.worker.wire.h1_head import LINE, HeadReader, check_head
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import (
     CHUNKED,
     METHODS,
@@ -25,6 +24,7 @@ from pounce.worker.wire.h1_request import (
     split_target,
     with_host,
 )
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h1_states import Reading, Writing
 from pounce.worker.wire.h1_tunnel import BODY_HIGH, Http1Tunnel
 from pounce.worker.wire.waiting import Waiting

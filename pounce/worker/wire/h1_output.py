@@ -12,8 +12,7 @@ from typing import Final
 
 from pounce.asgi import Headers
 from pounce.worker.wire import ResponseError, Sink
-from pounce.worker.wire.h1_head import QUICK_LIMIT, Blocks
-from pounce.worker.wire.h1_request import Limits, Refusal
+from pounce.worker.wire.h1_request import Refusal
 from pounce.worker.wire.h1_response import (
     STATUS_LINES,
     ResponseFields,
@@ -24,6 +23,7 @@ from pounce.worker.wire.h1_response import (
     status_line,
     trailer_lines,
 )
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h1_states import Reading, Writing
 
 # Up to here head and body are joined into one buffer; copying more costs more than a second buffer.
@@ -39,53 +39,6 @@ _TRAILERS, _UNTIL_CLOSE, _BODILESS = Writing.TRAILERS, Writing.UNTIL_CLOSE, Writ
 _COMPLETE, _TUNNEL = Reading.COMPLETE, Writing.TUNNEL
 
 
-class Http1Rules:
-    """What all connections of a worker share.
-
-    Attributes:
-        common: the Date and Server lines as they go into every response.
-        websockets: give a WebSocket to who asks for one; else Upgrade is ignored.
-        unserved: called when one is asked for and Upgrade is ignored, or was lost on the way.
-        max_requests: after so many requests a connection is closed; 0: no limit.
-        quick: a head up to this size may be looked up in `blocks`: it breaks no limit.
-        blocks: header fields that came before.
-    """
-
-    __slots__ = (
-        "blocks",
-        "common",
-        "date_line",
-        "limits",
-        "max_requests",
-        "quick",
-        "server_line",
-        "unserved",
-        "websockets",
-    )
-
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        server: bytes = b"",
-        websockets: bool = False,
-        max_requests: int = 0,
-    ) -> None:
-        self.limits = limits
-        self.server_line = b"server: " + server + b"\r\n" if server else b""
-        self.websockets = websockets
-        self.unserved: Callable[[], None] | None = None
-        self.max_requests = max_requests
-        self.quick = min(limits.smallest, QUICK_LIMIT)
-        self.blocks = Blocks()
-        self.set_date(b"")
-
-    def set_date(self, date: bytes) -> None:
-        """Once a second, with an IMF-fixdate (RFC 9110 §5.6.7); b"" sends none."""
-        self.date_line = b"date: " + date + b"\r\n" if date else b""
-        self.common = self.date_line + self.server_line
-
-
 class Http1Output(ABC):
     """The writing half; Http1Wire in h1.py is the whole."""
 
@@ -96,7 +49,9 @@ class Http1Output(ABC):
         "_held",
         "_held_size",
         "_http11",
+        "_lone",
         "_owed",
+        "_prompt",
         "_rules",
         "_sink",
         "_write",
@@ -112,6 +67,8 @@ class Http1Output(ABC):
         self._rules = rules
         self._held: list[bytes] | None = None  # written by flush(), at the turn's end at the latest
         self._held_size = 0
+        self._lone = True  # one piece was all that answered what came through the tunnel
+        self._prompt: bool | None = None  # the next piece goes out at once; False: one did so
         self._owed = 0  # response body bytes to come, of a known length
         self._close = False  # this response is the connection's last
         self._expects = False  # the peer waits for 100 Continue
@@ -301,7 +258,10 @@ class Http1Output(ABC):
                 owed = self._owed
                 self._break_off()
                 raise ResponseError(f"body is {owed} bytes shorter than content-length")
-        elif writing is _UNTIL_CLOSE or writing is _TUNNEL:
+        elif writing is _TUNNEL:
+            if data:
+                self._answer(data)
+        elif writing is _UNTIL_CLOSE:
             if data:
                 self._hold(data)
         elif writing is not _BODILESS:
@@ -365,6 +325,22 @@ class Http1Output(ABC):
             held, self._held = self._held, None
             self._held_size = 0
             self._write(b"".join(held))
+
+    def _answer(self, data: bytes) -> None:
+        """Into the tunnel: at once if one piece was all that answered what came the last time.
+
+        Holding it for others that follow in this turn of the loop would cost another turn, a tenth
+        of what an echo costs.
+        """
+        if self._held is not None:
+            self._lone = False
+        elif self._prompt:
+            self._prompt = False
+            self._write(data)
+            return
+        else:
+            self._lone = self._prompt is None
+        self._hold(data)
 
     def _hold(self, *pieces: bytes) -> None:
         """Written with what follows in this turn of the loop; at once when it is much."""

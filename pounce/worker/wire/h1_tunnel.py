@@ -12,9 +12,10 @@ from typing import Final
 
 from pounce.asgi import Headers
 from pounce.worker.wire import Receiver, ResponseError, Sink
-from pounce.worker.wire.h1_output import Http1Output, Http1Rules
+from pounce.worker.wire.h1_output import Http1Output
 from pounce.worker.wire.h1_request import LOST
 from pounce.worker.wire.h1_response import ResponseFields, field_line
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h1_states import Reading, Writing
 from pounce.worker.wire.handshake import names_websocket
 
@@ -97,6 +98,7 @@ class Http1Tunnel(Http1Output):
         """Bytes from the peer, in a tunnel."""
         assert self._receiver is not None  # until the tunnel is over
         self._unread += len(data)
+        self._prompt = self._lone or None
         self._receiver.data(data)
         if self._unread > BODY_HIGH:
             self._regulate()

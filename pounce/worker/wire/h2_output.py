@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pounce.worker.wire import Sink
-from pounce.worker.wire.h1_output import Http1Rules
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h2_abuse import Allowance
 from pounce.worker.wire.h2_flow import Order
 from pounce.worker.wire.h2_frames import (

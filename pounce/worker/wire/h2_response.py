@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pounce.asgi import Header, Headers
 from pounce.worker.wire import ResponseError
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import CONTENT_LENGTH, TOKEN_ONLY
 from pounce.worker.wire.h1_response import VALUE
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h2_hpack import (
     encode_field,
     known_field,

@@ -11,8 +11,8 @@ from pounce.worker.wire.h1 import Http1Wire
 from pounce.worker.wire.h1_h11 import H11Reader
 from pounce.worker.wire.h1_head import HeadReader
 from pounce.worker.wire.h1_httptools import HttptoolsReader
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h1_states import Reading
 from pounce.worker.wire.h1_tunnel import BODY_HIGH, BODY_LOW
 from pounce.worker.wire.waiting import Waiting
@@ -121,7 +121,7 @@ def test_an_accepted_tunnel_carries_bytes_as_they_are(
     end.wire.send_data(1, b"\x00", end=False)
     end.wire.flush()
     assert end.output == SWITCHED + b"HTTP/1.1 200\x00"
-    assert end.writes == 2  # what is sent in one turn leaves in one write
+    assert end.writes == 3  # the head, the first piece, and the rest
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,38 @@ def test_we_end_a_tunnel_once_all_is_written() -> None:
     assert end.wire.reading is Reading.IGNORED
     with pytest.raises(ResponseError):
         end.wire.send_data(1, b"x", end=False)
+
+
+def answered(end: End, pieces: int) -> int:
+    """How many writes carry so many pieces of an answer to something that came."""
+    before = end.writes
+    end.wire.receive(b"x")
+    for _ in range(pieces):
+        end.wire.send_data(1, b"a", end=False)
+    end.wire.flush()
+    assert end.output[-pieces:] == b"a" * pieces
+    return end.writes - before
+
+
+def test_one_piece_goes_out_at_once_and_several_go_out_together() -> None:
+    end = make(switched=True)
+    end.wire.receive(b"x")
+    end.wire.send_data(1, b"a", end=False)
+    assert (end.output, end.calls) == (b"a", [])
+    # The first time that there are more, nobody could know.
+    assert [answered(end, pieces) for pieces in (1, 3, 3, 2, 1, 1, 2, 2)] == [
+        *(1, 2, 1, 1),
+        *(1, 1, 2, 1),
+    ]
+
+
+def test_what_answers_nothing_goes_out_together() -> None:
+    end = make(switched=True)
+    end.wire.send_data(1, b"a", end=False)
+    end.wire.send_data(1, b"b", end=False)
+    assert (end.output, end.calls) == (b"", ["flush_soon"])
+    end.wire.flush()
+    assert (end.output, end.writes) == (b"ab", 1)
 
 
 def test_the_peer_ends_a_tunnel() -> None:
