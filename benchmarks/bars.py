@@ -142,6 +142,46 @@ PROCESS_BARS: Final = (
     ),
 )
 
+_AHEAD: Final[tuple[tuple[str, str, Relation], ...]] = (
+    ("cpu_ms", "CPU", "<"),
+    ("mib_s", "MiB/s", ">="),
+)
+# Of HTTP/2; see benchmarks/http2.
+HTTP2_BARS: Final = (
+    *(
+        Bar(
+            case,
+            f"{what}: CPU per request / {peer}'s",
+            "cpu_us",
+            "<=",
+            limit,
+            against=peer,
+            aim=aim,
+        )
+        for case, what in [
+            ("h2_get13", "13-byte GET"),
+            ("h2_get13_tls", "13-byte GET over TLS"),
+        ]
+        for peer, limit, aim in [("hypercorn", 0.5, 0.4), ("granian", 1.0, None)]
+    ),
+    *(
+        Bar(case, f"{what}: {ratio} / hypercorn's", metric, relation, 1.0, against="hypercorn")
+        for case, what in [
+            ("h2_download", "download of 100 MiB"),
+            ("h2_upload", "upload of 100 MiB"),
+        ]
+        for metric, ratio, relation in _AHEAD
+    ),
+    Bar(
+        "h2_websocket",
+        "WebSocket echo: CPU per message / hypercorn's",
+        "cpu_us",
+        "<=",
+        0.40,
+        against="hypercorn",
+    ),
+)
+
 
 def per_message(
     case: str, what: str, peer: str, relation: Relation, limit: float, *, aim: float | None = None
