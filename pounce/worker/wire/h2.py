@@ -27,6 +27,8 @@ from pounce.worker.wire.h2_frames import (
     GOAWAY,
     HEAD_SIZE,
     HEADERS,
+    HIGHEST_WINDOW,
+    LAST_STREAM,
     PING,
     PRIORITY,
     PRIORITY_UPDATE,
@@ -35,6 +37,7 @@ from pounce.worker.wire.h2_frames import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    read_head,
 )
 from pounce.worker.wire.h2_hpack import Block
 from pounce.worker.wire.h2_output import Http2Rules
@@ -133,27 +136,37 @@ class Http2Wire(Http2Parting):
         """The whole frames in `data`; a last one that has only begun is kept."""
         at, size = 0, len(data)
         while size - at >= HEAD_SIZE:
-            length = int.from_bytes(data[at : at + 3], "big")
+            high, low, kind, flags, number = read_head(data, at)
+            length = high << 8 | low
             if length > FRAME_LIMIT:  # h2 looks once all of it has come, up to 16 MiB
                 raise Fatal(FRAME_SIZE_ERROR, "frame over 16384 bytes")
-            end = at + HEAD_SIZE + length
+            begin, end = at + HEAD_SIZE, at + HEAD_SIZE + length
             if end > size:
                 break
-            self._frame(data[at:end] if at or end < size else data, length)
+            number &= LAST_STREAM
+            if not self._greeted:
+                if kind != SETTINGS or flags & ACK:
+                    raise Fatal(PROTOCOL_ERROR, "the first frame is not SETTINGS")
+                self._greeted = True
+            if self._block_stream and (kind != CONTINUATION or number != self._block_stream):
+                raise Fatal(PROTOCOL_ERROR, "frame within a header block")
+            # Nearly all frames are such; for h2 each would have to be copied, and read again.
+            if kind == HEADERS:
+                block = self.machine.open_plainly(number, flags, data[begin:end])
+                if block is not None:
+                    self._request(number, block, ended=flags & END_STREAM != 0)
+                else:
+                    self._frame(data[at:end], kind, flags, number, length)
+            elif kind == DATA and self.machine.take_plainly(number, flags, length):
+                self._payload_came(number, data[begin:end], flags, length)
+            else:
+                self._frame(data[at:end], kind, flags, number, length)
             at = end
             if self.parting is _CLOSED:
                 return
         self._buffer = data[at:]
 
-    def _frame(self, frame: bytes, length: int) -> None:
-        kind, flags = frame[3], frame[4]
-        number = int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
-        if not self._greeted:
-            if kind != SETTINGS or flags & ACK:
-                raise Fatal(PROTOCOL_ERROR, "the first frame is not SETTINGS")
-            self._greeted = True
-        if self._block_stream and (kind != CONTINUATION or number != self._block_stream):
-            raise Fatal(PROTOCOL_ERROR, "frame within a header block")
+    def _frame(self, frame: bytes, kind: int, flags: int, number: int, length: int) -> None:
         if kind == HEADERS:
             self._headers(frame, number, flags)
         elif kind == DATA:
@@ -177,7 +190,7 @@ class Http2Wire(Http2Parting):
         if not flags & END_HEADERS:
             self._block_stream = number
             self._block_frames, self._block_size = 1, len(frame)
-        self._fields_came(number, self.machine.receive_data(frame))
+        self._fields_came(number, self.machine.read(frame, number))
 
     def _continuation(self, frame: bytes, number: int, flags: int) -> None:
         self._block_frames += 1
@@ -185,7 +198,7 @@ class Http2Wire(Http2Parting):
         # Invisible as a request, however long it goes on (CVE-2024-27983, CERT VU#421644).
         if self._block_frames > BLOCK_FRAMES_LIMIT or self._block_size > self.machine.most:
             raise Fatal(ENHANCE_YOUR_CALM, "header block goes on for too long")
-        events = self.machine.receive_data(frame)
+        events = self.machine.read(frame, number)
         if flags & END_HEADERS:
             self._block_stream = 0
             self._fields_came(number, events)
@@ -243,24 +256,17 @@ class Http2Wire(Http2Parting):
             machine.drop_payload(length)  # sent before the reset came
             self.glitch()
             return
-        events = machine.receive_data(frame)
+        events = machine.read(frame, number)
         if not events:  # h2 has reset what is over
             self.count_reset()
         for event in events:
             if isinstance(event, DataReceived):
-                self._data_came(event, number, flags, length)
+                self._payload_came(number, bytes(event.data or b""), flags, length)
             elif isinstance(event, StreamReset):
                 self._reset_by_h2(number)
-        stream = self.streams.get(number)
-        if flags & END_STREAM and stream is not None:
-            if stream.length not in (-1, stream.body_bytes):
-                self.fail(number, "request body is shorter than content-length")
-            else:
-                self._ended(stream)
 
-    def _data_came(self, event: DataReceived, number: int, flags: int, length: int) -> None:
-        data = event.data
-        size = len(data) if data else 0
+    def _payload_came(self, number: int, data: bytes, flags: int, length: int) -> None:
+        size = len(data)
         if not size and not flags & END_STREAM:
             self.glitch()
         stream = self.streams.get(number)
@@ -269,9 +275,16 @@ class Http2Wire(Http2Parting):
             return
         if length > size:  # padding is nobody's to take
             self.machine.give_credit(number, length - size)
-        if not size:
-            return
-        assert data is not None
+        if size:
+            self._body_came(stream, data)
+        if flags & END_STREAM and self.streams.get(number) is stream:
+            if stream.length not in (-1, stream.body_bytes):
+                self.fail(number, "request body is shorter than content-length")
+            else:
+                self._ended(stream)
+
+    def _body_came(self, stream: Http2Stream, data: bytes) -> None:
+        number, size = stream.number, len(data)
         stream.body_bytes += size
         stream.expects = False
         if stream.body_bytes > stream.length >= 0:
@@ -289,9 +302,9 @@ class Http2Wire(Http2Parting):
         else:
             stream.unread += size
             if stream.early is not None:
-                stream.early.append(bytes(data))
+                stream.early.append(data)
             else:
-                stream.receiver.data(bytes(data))
+                stream.receiver.data(data)
 
     def _ended(self, stream: Http2Stream) -> None:
         """The peer has sent all of a stream."""
@@ -308,7 +321,8 @@ class Http2Wire(Http2Parting):
     # The rest.
 
     def _window_update(self, frame: bytes, number: int, length: int) -> None:
-        if number and length == 4 and not int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF:
+        widening = int.from_bytes(frame[9:13], "big") & HIGHEST_WINDOW
+        if number and length == 4 and not widening:
             if number in self.streams:
                 self.fail(number, "WINDOW_UPDATE of nothing")
                 return
@@ -316,9 +330,10 @@ class Http2Wire(Http2Parting):
                 self.glitch()
                 return
         self.spend_update()
-        for event in self.machine.receive_data(frame):
-            if isinstance(event, StreamReset):
-                self._reset_by_h2(number)
+        if length != 4 or not self.machine.widen_plainly(number, widening):
+            for event in self.machine.read(frame, number):
+                if isinstance(event, StreamReset):
+                    self._reset_by_h2(number)
         if self._order.streams:
             self.soon()
 
@@ -334,7 +349,7 @@ class Http2Wire(Http2Parting):
                 self.part()
         elif kind in (SETTINGS, PING, PRIORITY):
             self.glitch(1 + length // (6 * SETTINGS_PER_GLITCH))
-        self.machine.receive_data(frame)
+        self.machine.read(frame, number)
         if kind == RST_STREAM:
             stream = self.streams.get(number)
             if stream is not None:

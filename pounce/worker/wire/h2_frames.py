@@ -38,6 +38,7 @@ ENHANCE_YOUR_CALM: Final = 0xB
 HEAD_SIZE: Final = 9  # bytes in front of every payload
 FRAME_LIMIT: Final = 16384  # the payload that everybody must take, and all that we do
 LAST_STREAM: Final = 2**31 - 1
+HIGHEST_WINDOW: Final = 2**31 - 1
 
 HEADER_TABLE_SIZE: Final = 0x1
 MAX_CONCURRENT_STREAMS: Final = 0x3
@@ -47,6 +48,8 @@ ENABLE_CONNECT_PROTOCOL: Final = 0x8  # RFC 8441 §3
 NO_RFC7540_PRIORITIES: Final = 0x9  # RFC 9218 §2.1
 
 _HEAD: Final = struct.Struct(">HBBBI")
+# Length of the payload in two parts, type, flags and stream of the frame at an offset.
+read_head: Final = _HEAD.unpack_from
 
 
 def frame_head(size: int, kind: int, flags: int, stream: int) -> bytes:
