@@ -82,8 +82,10 @@ known_length: Final = _LENGTHS.get
 
 def learn_length(field: Header) -> tuple[int, bytes] | None:
     """The same for one that is new, where it is well-formed and spelled as usual."""
+    if len(field) != 2 or field[0] != b"content-length":  # field_line() says what is wrong
+        return None
     name, value = field
-    if name != b"content-length" or not CONTENT_LENGTH.fullmatch(value):
+    if type(value) is not bytes or not CONTENT_LENGTH.fullmatch(value):
         return None
     known = int(value), b"content-length: %b\r\n" % value
     if len(_LENGTHS) >= _LINES_LIMIT:

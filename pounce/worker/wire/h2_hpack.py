@@ -102,7 +102,8 @@ class BlockDecoder(Decoder):
         except OversizedHeaderListError as error:
             raise DenialOfServiceError("header list is too long to be decoded") from error
         except (HPACKError, IndexError, TypeError, ValueError) as error:
-            raise CompressionError(f"header block cannot be decoded: {error}") from error
+            wrong = type(error).__name__  # what it says may name an object in memory
+            raise CompressionError(f"header block cannot be decoded: {wrong}") from error
         self.block = block = Block([(bytes(each[0]), bytes(each[1])) for each in fields])
         if changes != self._table.changes or size != self._table.maxsize:
             self._known.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pounce.asgi import Header, Headers
 from pounce.worker.wire import ResponseError
 from pounce.worker.wire.h1_request import CONTENT_LENGTH, TOKEN_ONLY
-from pounce.worker.wire.h1_response import VALUE
+from pounce.worker.wire.h1_response import VALUE, known_length, learn_length
 from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h2_hpack import (
     encode_field,
@@ -25,11 +25,11 @@ class CommonFields:
     Encoded again when the lines of HTTP/1 change, which is once a second.
     """
 
-    __slots__ = ("_date", "_rules", "_server", "_whole")
+    __slots__ = ("_both", "_date", "_rules", "_server", "_whole")
 
     def __init__(self, rules: Http1Rules) -> None:
         self._rules = rules
-        self._date = self._server = self._whole = b""
+        self._date = self._server = self._both = self._whole = b""
         self._encode()
 
     def _encode(self) -> None:
@@ -37,11 +37,14 @@ class CommonFields:
         self._whole = rules.common
         self._date = _encoded_line(rules.date_line)
         self._server = _encoded_line(rules.server_line)
+        self._both = self._date + self._server
 
     def get(self, *, date: bool, server: bool) -> bytes:
         """Args: date, server: the response brings its own."""
         if self._rules.common is not self._whole:
             self._encode()
+        if not (date or server):
+            return self._both
         return (b"" if date else self._date) + (b"" if server else self._server)
 
 
@@ -82,6 +85,10 @@ class ResponseBlock:
                 self._add(field)
 
     def _add(self, field: Header) -> None:
+        length = known_length(field) or learn_length(field)
+        if length is not None and self.length < 0:
+            self.length = length[0]
+            return
         name, value = checked(field)
         if name in HOP_BY_HOP:
             return

@@ -227,8 +227,10 @@ class Http2Streams(Http2Output):
         receiver = stream.receiver
         if receiver is not None and reset:
             self._outlived.append(receiver)
-        self.release(stream)
-        self.withdraw(stream)
+        if receiver is not None or stream.unread or stream.early:
+            self.release(stream)
+        if self._order.streams or self._starved:
+            self.withdraw(stream)
         self.held -= stream.drop()
         stream.answer = Answer.GIVEN
         self.streams.pop(stream.number, None)
