@@ -13,13 +13,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from h2.exceptions import DenialOfServiceError, ProtocolError
-from hpack.exceptions import HPACKError, OversizedHeaderListError
+from hpack.exceptions import HPACKDecodingError, HPACKError, OversizedHeaderListError
 from hpack.hpack import Decoder
 from hpack.table import HeaderTable
 
 from pounce.asgi import Header
 from pounce.worker.wire.h2_frames import COMPRESSION_ERROR
-from pounce.worker.wire.h2_request import Request
+from pounce.worker.wire.h2_request import FIELD_COST, Request
 
 # Of one connection: blocks kept, and the longest that is.
 BLOCKS_LIMIT: Final = 32
@@ -34,6 +34,9 @@ known_field: Final = _FIELDS.get
 STATIC_NAMES: Final[dict[bytes, int]] = {}
 for _index, (_name, _) in enumerate(HeaderTable.STATIC_TABLE, 1):
     STATIC_NAMES.setdefault(_name, _index)
+# From 1, as fields of one byte name them.
+_STATIC: Final[tuple[Header, ...]] = ((b"", b""), *HeaderTable.STATIC_TABLE)
+_LAST_STATIC: Final = 0x80 | len(HeaderTable.STATIC_TABLE)
 _STATUS: Final = {
     int(value): bytes([0x80 | index])
     for index, (name, value) in enumerate(HeaderTable.STATIC_TABLE, 1)
@@ -98,13 +101,13 @@ class BlockDecoder(Decoder):
             return ()
         changes, size = self._table.changes, self._table.maxsize
         try:
-            fields = super().decode(data, raw=True)
+            fields = self._fields(data)
         except OversizedHeaderListError as error:
             raise DenialOfServiceError("header list is too long to be decoded") from error
         except (HPACKError, IndexError, TypeError, ValueError) as error:
             wrong = type(error).__name__  # what it says may name an object in memory
             raise CompressionError(f"header block cannot be decoded: {wrong}") from error
-        self.block = block = Block([(bytes(each[0]), bytes(each[1])) for each in fields])
+        self.block = block = Block(fields)
         if changes != self._table.changes or size != self._table.maxsize:
             self._known.clear()
         elif len(data) <= BLOCK_LIMIT:
@@ -112,6 +115,39 @@ class BlockDecoder(Decoder):
                 self._known.clear()
             self._known[data] = block
         return ()
+
+    def _fields(self, data: bytes) -> list[Header]:
+        """The library's decode(), which takes most of its time over fields of a single byte."""
+        fields: list[Header] = []
+        entries = self._table.dynamic_entries
+        at, end, size = 0, len(data), 0
+        while at < end:
+            byte = data[at]
+            if 0x80 < byte < 0xFF:  # an index under 127
+                at += 1
+                if byte <= _LAST_STATIC:
+                    field = _STATIC[byte & 0x7F]
+                else:
+                    field = entries[byte - _LAST_STATIC - 1]
+            elif byte & 0xE0 == 0x20:
+                if fields:
+                    raise HPACKDecodingError("table size update behind a field")
+                at += self._update_encoding_context(data[at:])
+                continue
+            else:
+                rest = data[at:]
+                if byte & 0x80:
+                    (name, value), consumed = self._decode_indexed(rest)
+                else:
+                    (name, value), consumed = self._decode_literal(rest, byte & 0x40 != 0)
+                at += consumed
+                field = (bytes(name), bytes(value))
+            fields.append(field)
+            size += len(field[0]) + len(field[1]) + FIELD_COST
+            if size > self.max_header_list_size:
+                raise OversizedHeaderListError("header list over the limit")
+        self._assert_valid_table_size()
+        return fields
 
 
 class TableSizeHeeder:

@@ -49,6 +49,12 @@ FIELD_COST: Final = 32  # bytes that each counts beside name and value (RFC 9113
 URGENCY: Final = re.compile(rb"(?:\A|,)[ \t]*u=([0-7])[ \t]*(?=;|,|\Z)")
 INCREMENTAL: Final = re.compile(rb"(?:\A|,)[ \t]*i(?:=\?([01]))?[ \t]*(?=;|,|\Z)")
 
+# Bytes of fields that were found in order before, and that say nothing of the request as a whole.
+_PLAIN: Final[dict[Header, int]] = {}
+_PLAIN_LIMIT: Final = 1024  # then all are forgotten
+_PLAIN_SIZE: Final = 256
+plain_field: Final = _PLAIN.get
+
 
 class Malformed(Exception):  # noqa: N818  # a verdict about the peer's bytes, not an error of ours
     """The stream is reset with PROTOCOL_ERROR."""
@@ -105,6 +111,13 @@ def check_request(fields: list[Header], limits: Limits, *, tunnels: bool) -> Req
     forwarded = False
     size = longest = 0
     for field in fields:
+        plain = plain_field(field)
+        if plain is not None:
+            size += plain + FIELD_COST
+            if plain > longest:
+                longest = plain
+            headers.append(field)
+            continue
         name, value = field
         here = len(name) + len(value)
         size += here + FIELD_COST
@@ -135,12 +148,19 @@ def check_request(fields: list[Header], limits: Limits, *, tunnels: bool) -> Req
                 expect = value.lower()
             case b"priority":
                 priority = value
+            case b"authorization":
+                pass  # not to be kept longer than its request
             case b"te" if value.lower() != b"trailers":
                 raise Malformed("te is something else than trailers")
             case _:
                 if name in HOP_BY_HOP:
                     raise Malformed("field that speaks of a connection")
-                forwarded = forwarded or name in FORWARDED
+                if name in FORWARDED:
+                    forwarded = True
+                elif here <= _PLAIN_SIZE:
+                    if len(_PLAIN) >= _PLAIN_LIMIT:
+                        _PLAIN.clear()
+                    _PLAIN[field] = here
         headers.append(field)
     method, target, protocol = _control(pseudo, limits, tunnels=tunnels)
     if longest > limits.max_field_size:
