@@ -156,6 +156,12 @@ def test_lengths_are_remembered_within_a_bound_and_as_they_were_written() -> Non
     assert len(h1_response._LENGTHS) <= h1_response._LINES_LIMIT
 
 
+@pytest.mark.parametrize("value", ["3", 3, None, bytearray(b"3"), b" 3", b"+3", b""])
+def test_only_a_length_as_it_is_spelled_usually_is_learned(value: Any) -> None:
+    assert learn_length((b"content-length", value)) is None
+    assert learn_length((b"content-length", b"3")) == (3, b"content-length: 3\r\n")
+
+
 # Trailers
 
 
