@@ -25,6 +25,7 @@ from pounce.worker.wire.h2_frames import STREAM_CLOSED
 from pounce.worker.wire.h2_hpack import Block
 from pounce.worker.wire.h2_machine import Machine
 from pounce.worker.wire.h2_output import Http2Rules
+from pounce.worker.wire.h2_parting import PARTING_PING
 from tests.support.h2 import GET, HANDSHAKE, POST, SETTINGS, block, frame
 
 # Streams of a conversation: few, so that what is said often concerns the same ones.
@@ -227,6 +228,16 @@ def leaves(wire: Http2Wire, sink: Listener) -> None:
     wire.receive_eof()
 
 
+def grows_old(wire: Http2Wire, sink: Listener) -> None:
+    wire.sweep(0.0)
+    wire.sweep(1000.0)
+
+
+def congests(wire: Http2Wire, sink: Listener) -> None:
+    wire.set_congested(not wire.congested)
+
+
+has_heard_the_goodbye: Final = says(frame(6, 1, 0, PARTING_PING))
 GOOD: Final = tuple(says(frame(1, 5, number, INDEXED)) for number in (3, 5, 7))
 STEPS: Final = st.lists(
     st.one_of(
@@ -237,7 +248,8 @@ STEPS: Final = st.lists(
         control(),
         application(),
         application(),
-        st.sampled_from([flushes, flushes, flushes, drains, leaves, *GOOD]),
+        st.sampled_from([flushes, flushes, flushes, *GOOD, congests]),
+        st.sampled_from([*3 * [flushes], drains, has_heard_the_goodbye, leaves, grows_old]),
     ),
     max_size=40,
 )
