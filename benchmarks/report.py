@@ -166,15 +166,20 @@ def notes(run: Run) -> list[str]:
         f"{TITLES[failure.server]} failed in {failure.case}, round {failure.round}."
         for failure in run.failures
     ]
+    return found + disturbance(run)
+
+
+def disturbance(run: Run) -> list[str]:
+    """How far the server's core was not its own."""
     disturbed = [sample for sample in run.samples if sample.values.get("foreign", 0.0) > NOISY]
     if disturbed:
         worst = max(sample.values["foreign"] for sample in disturbed)
-        found.append(
+        return [
             f"In {len(disturbed)} of {len(run.samples)} measurements others took more than "
             f"{NOISY:.0%} of the server's core (at most {worst:.0%}): CPU per request stands, "
             "requests/s and latencies are too low there."
-        )
-    return found
+        ]
+    return []
 
 
 def origin(run: Run) -> list[str]:

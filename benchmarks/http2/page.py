@@ -53,6 +53,7 @@ def markdown(run: Run) -> str:
     parts = [
         *report.origin(run),
         *failures(run),
+        *(f"Note: {note}\n" for note in report.disturbance(run)),
         report.bars_table(report.verdicts_of(run, HTTP2_BARS)),
     ]
     for case in CASES:
