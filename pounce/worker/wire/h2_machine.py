@@ -19,9 +19,10 @@ from typing import Any, Final
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection
 from h2.events import Event
-from h2.exceptions import FlowControlError, ProtocolError
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs, StreamState
+from h2.utilities import guard_increment_window
 from hyperframe.frame import Frame
 
 from pounce.worker.wire.h2_frames import (
@@ -198,9 +199,7 @@ class Machine(H2Connection):
         change = new_value - self._first_window
         self._first_window = new_value
         for number, window in self._whole.items():
-            self._whole[number] = window + change
-            if self._whole[number] > HIGHEST_WINDOW:
-                raise FlowControlError("SETTINGS widen a window past the highest")
+            self._whole[number] = guard_increment_window(window, change)
 
     # What is sent.
 

@@ -21,20 +21,18 @@ from pounce.worker.wire import Receiver, RequestHead, ResponseError, Wire
 from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
 from pounce.worker.wire.h2 import Http2Wire
-from pounce.worker.wire.h2_frames import STREAM_CLOSED
+from pounce.worker.wire.h2_frames import FLOW_CONTROL_ERROR, STREAM_CLOSED
 from pounce.worker.wire.h2_hpack import Block
 from pounce.worker.wire.h2_machine import Machine
 from pounce.worker.wire.h2_output import Http2Rules
 from pounce.worker.wire.h2_parting import PARTING_PING
 from tests.support.h2 import GET, HANDSHAKE, POST, SETTINGS, block, frame
 
-# Streams of a conversation: few, so that what is said often concerns the same ones.
-NUMBERS: Final = (3, 3, 5, 5, 7, 9, 1, 2, 0)
+# Streams of a conversation: the latest, the one before it, or one by its number.
+NUMBERS: Final = (*5 * (-1,), *3 * (-2,), -3, 1, 9, 2, 0)
 INDEXED: Final = b"\x82\x86\x84\x41\x06a.test"  # GET, with :authority put into the table
 BLOCKS: Final = (
-    block(*GET),
-    block(*POST),
-    INDEXED,
+    *3 * (block(*GET), block(*POST), INDEXED),
     b"\x82\x86\x84\xbe",  # the same by the table; an error before it
     block(*POST, (b"content-length", b"20")),
     block(*HANDSHAKE),
@@ -88,6 +86,11 @@ class Listener:
     notes: list[tuple[Any, ...]] = field(default_factory=list)
     wires: dict[int, Wire] = field(default_factory=dict)
     unread: dict[int, int] = field(default_factory=dict)
+    latest: int = 1
+
+    def number(self, which: int) -> int:
+        """What NUMBERS means by it."""
+        return which if which >= 0 else max(1, self.latest + 2 * (which + 1))
 
     def note(self, *what: Any) -> None:
         self.notes.append(what)
@@ -130,17 +133,40 @@ def says(data: bytes) -> Step:
     return step
 
 
-def does(number: int, what: Callable[[Wire, Listener], None]) -> Step:
+def frames(kind: int, flags: int, which: int, payload: bytes) -> Step:
+    def step(wire: Http2Wire, sink: Listener) -> None:
+        wire.receive(frame(kind, flags, sink.number(which), payload))
+
+    return step
+
+
+def asks(flags: int, payload: bytes) -> Step:
+    """A header block on a new stream."""
+
+    def step(wire: Http2Wire, sink: Listener) -> None:
+        sink.latest += 2
+        wire.receive(frame(1, flags, sink.latest, payload))
+
+    return step
+
+
+def does(which: int, what: Callable[[Wire, Listener, int], None]) -> Step:
     """The application of a stream does something, which it may be too late for."""
 
     def step(wire: Http2Wire, sink: Listener) -> None:
+        number = sink.number(which)
         if number in sink.wires:
             try:
-                what(sink.wires[number], sink)
+                what(sink.wires[number], sink, number)
             except ResponseError as error:
                 sink.note("error", str(error))
 
     return step
+
+
+new_streams: Final = st.builds(
+    asks, st.sampled_from([0x5, 0x4]), st.sampled_from([INDEXED, block(*POST), block(*HANDSHAKE)])
+)
 
 
 @st.composite
@@ -151,7 +177,9 @@ def headers(draw: st.DrawFn) -> Step:
         payload = b"\x02" + payload + b"\0\0"
     if flags & 0x20:
         payload = b"\0\0\0\0\x10" + payload
-    return says(frame(1, flags, draw(numbers), payload))
+    if draw(st.booleans()):
+        return asks(flags, payload)
+    return frames(1, flags, draw(numbers), payload)
 
 
 @st.composite
@@ -160,26 +188,26 @@ def data(draw: st.DrawFn) -> Step:
     payload = b"d" * draw(st.sampled_from([0, 1, 20, 700, 1024, 5000]))
     if flags & 8:
         payload = b"\x03" + payload + b"\0\0\0"
-    return says(frame(0, flags, draw(numbers), payload))
+    return frames(0, flags, draw(numbers), payload)
 
 
 @st.composite
 def control(draw: st.DrawFn) -> Step:
     number = draw(numbers)
-    big = st.sampled_from([0, 1, 10, 3000, 65535, 2**31 - 1, 2**31 - 65536])
-    match draw(st.sampled_from(["window", "settings", "reset", "ping", "priority", "goaway"])):
-        case "window":
+    big = st.sampled_from([0, 1, 10, 3000, 3000, 30_000, 65535, 2**31 - 1, 2**31 - 65536])
+    match draw(st.sampled_from([*"wwwsssrr", "ping", "priority", "goaway"])):
+        case "w":
             update = draw(big).to_bytes(4, "big")[: draw(st.sampled_from([4, 4, 4, 3]))]
-            return says(frame(8, 0, number, update))
-        case "settings":
+            return frames(8, 0, number, update)
+        case "s":
             setting = draw(st.sampled_from([4, 4, 4, 1, 5]))
-            return says(frame(4, 0, 0, struct.pack(">HI", setting, draw(big))))
-        case "reset":
-            return says(frame(3, 0, number, b"\0\0\0\x08"))
+            return frames(4, 0, 0, struct.pack(">HI", setting, draw(big)))
+        case "r":
+            return frames(3, 0, number, b"\0\0\0\x08")
         case "ping":
             return says(frame(6, 0, 0, b"12345678"))
         case "priority":
-            return says(frame(2, 0, number, b"\0\0\0\0\x10"))
+            return frames(2, 0, number, b"\0\0\0\0\x10")
         case _:
             return says(frame(7, 0, 0, bytes(8)))
 
@@ -191,25 +219,25 @@ def application(draw: st.DrawFn) -> Step:
     end = draw(st.booleans())
     fields: list[Header] = [(b"x", b"y")]
 
-    def answers(wire: Wire, sink: Listener) -> None:
+    def answers(wire: Wire, sink: Listener, number: int) -> None:
         wire.send_head(number, 200, fields, b"b" * size, end=end)
 
-    def sends(wire: Wire, sink: Listener) -> None:
+    def sends(wire: Wire, sink: Listener, number: int) -> None:
         wire.send_data(number, b"c" * size, end=end)
 
-    def ends_with_trailers(wire: Wire, sink: Listener) -> None:
+    def ends_with_trailers(wire: Wire, sink: Listener, number: int) -> None:
         wire.send_trailers(number, fields, end=True)
 
-    def hints(wire: Wire, sink: Listener) -> None:
+    def hints(wire: Wire, sink: Listener, number: int) -> None:
         wire.inform(number, 103, fields)
 
-    def takes(wire: Wire, sink: Listener) -> None:
+    def takes(wire: Wire, sink: Listener, number: int) -> None:
         wire.consumed(number, sink.unread.pop(number, 0))
 
-    def accepts(wire: Wire, sink: Listener) -> None:
+    def accepts(wire: Wire, sink: Listener, number: int) -> None:
         wire.accept_tunnel(number, fields)
 
-    def resets(wire: Wire, sink: Listener) -> None:
+    def resets(wire: Wire, sink: Listener, number: int) -> None:
         wire.reset(number, 0)
 
     steps = [answers, answers, sends, sends, ends_with_trailers, hints, takes, takes]
@@ -238,18 +266,18 @@ def congests(wire: Http2Wire, sink: Listener) -> None:
 
 
 has_heard_the_goodbye: Final = says(frame(6, 1, 0, PARTING_PING))
-GOOD: Final = tuple(says(frame(1, 5, number, INDEXED)) for number in (3, 5, 7))
 STEPS: Final = st.lists(
     st.one_of(
-        headers(),
+        new_streams,
+        new_streams,
         headers(),
         data(),
         data(),
         control(),
         application(),
         application(),
-        st.sampled_from([flushes, flushes, flushes, *GOOD, congests]),
-        st.sampled_from([*3 * [flushes], drains, has_heard_the_goodbye, leaves, grows_old]),
+        st.sampled_from([flushes, flushes, flushes, congests]),
+        st.sampled_from([*20 * [flushes], drains, has_heard_the_goodbye, leaves, grows_old]),
     ),
     max_size=40,
 )
@@ -259,7 +287,7 @@ def new_wire(monkeypatch: pytest.MonkeyPatch, machine: type[Machine]) -> tuple[H
     rules = Http2Rules(
         Http1Rules(Limits(max_body_size=30_000)),
         clock=lambda: 0.0,
-        max_streams=3,
+        max_streams=5,
         stream_window=6000,
         connection_window=65535,
     )
@@ -269,12 +297,13 @@ def new_wire(monkeypatch: pytest.MonkeyPatch, machine: type[Machine]) -> tuple[H
         patch.setattr("pounce.worker.wire.h2_output.Machine", machine)
         wire = Http2Wire(sink, lambda data: sink.note("write", data), rules)
     assert type(wire.machine) is machine
-    wire.receive(PREFACE + SETTINGS + frame(1, 5, 1, INDEXED))  # the first opens h2's connection
+    wire.receive(PREFACE + SETTINGS + frame(8, 0, 0, (200_000).to_bytes(4, "big")))
+    wire.receive(frame(1, 5, 1, INDEXED))  # the first opens h2's connection
     return wire, sink
 
 
 @settings(
-    max_examples=400,
+    max_examples=1000,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -336,3 +365,17 @@ def test_the_reserved_bit_of_credit_is_ignored_where_h2_minds_it(
     before = wire.machine.outbound_flow_control_window
     wire.receive(frame(8, 0, 0, b"\x80\0\0\x05"))
     assert wire.machine.outbound_flow_control_window == before + 5
+
+
+@pytest.mark.parametrize("machine", [Machine, AllToH2])
+def test_more_than_all_streams_together_may_send_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, machine: type[Machine]
+) -> None:
+    wire, sink = new_wire(monkeypatch, machine)
+    wire.machine._credit.current_window_size = 9000
+    for number in (3, 5):
+        wire.receive(frame(1, 4, number, block(*POST)) + frame(0, 0, number, bytes(5000)))
+    assert ("data", 3, bytes(5000)) in sink.notes
+    assert ("data", 5, bytes(5000)) not in sink.notes
+    goaway = [what[1] for what in sink.notes if what[0] == "write"][-1][-17:]
+    assert goaway == frame(7, 0, 0, struct.pack(">II", 5, FLOW_CONTROL_ERROR))

@@ -233,3 +233,25 @@ def test_a_body_past_the_limit_is_413() -> None:
         await hello(scope, receive, send)
 
     run(main())
+
+
+def test_what_a_field_says_of_its_request_is_not_lost_when_it_comes_again() -> None:
+    fields = [
+        *GET,
+        (b"x-forwarded-for", b"192.0.2.1"),
+        (b"accept", b"*/*"),
+        (b"expect", b"100-Continue"),
+    ]
+    for _ in range(3):
+        request = check_request(fields, Limits(), tunnels=False)
+        assert request.forwarded
+        assert request.expects
+        assert request.headers[1:] == fields[4:]
+
+
+def test_fields_that_come_again_count_for_the_limits_again() -> None:
+    field = (b"x-again", b"a" * 50)
+    check_request([*GET, field], Limits(), tunnels=False)
+    for limits in (Limits(max_field_size=56), Limits(max_head_size=200), Limits(max_headers=1)):
+        with pytest.raises(Refusal):
+            check_request([*GET, field], limits, tunnels=False)
