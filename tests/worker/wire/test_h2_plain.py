@@ -379,3 +379,19 @@ def test_more_than_all_streams_together_may_send_ends_the_connection(
     assert ("data", 5, bytes(5000)) not in sink.notes
     goaway = [what[1] for what in sink.notes if what[0] == "write"][-1][-17:]
     assert goaway == frame(7, 0, 0, struct.pack(">II", 5, FLOW_CONTROL_ERROR))
+
+
+@pytest.mark.parametrize("machine", [Machine, AllToH2])
+def test_settings_change_the_windows_of_streams_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, machine: type[Machine]
+) -> None:
+    wire, sink = new_wire(monkeypatch, machine)
+    wire.receive(frame(1, 5, 3, INDEXED) + frame(4, 0, 0, struct.pack(">HI", 4, 10)))
+    sink.wires[3].send_head(3, 200, [], b"b" * 100, end=True)
+    wire.flush()
+    written = b"".join([what[1] for what in sink.notes if what[0] == "write"])
+    assert written.endswith(frame(0, 0, 3, b"b" * 10))
+    wire.receive(frame(4, 0, 0, struct.pack(">HI", 4, 30)))
+    wire.flush()
+    written = b"".join([what[1] for what in sink.notes if what[0] == "write"])
+    assert written.endswith(frame(0, 0, 3, b"b" * 20))
