@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pounce.asgi import Header
 from pounce.worker.connection import PREFACE
 from pounce.worker.wire import Receiver, RequestHead, ResponseError, Wire
-from pounce.worker.wire.h1_output import Http1Rules
 from pounce.worker.wire.h1_request import Limits
+from pounce.worker.wire.h1_rules import Http1Rules
 from pounce.worker.wire.h2 import Http2Wire
 from pounce.worker.wire.h2_frames import FLOW_CONTROL_ERROR, STREAM_CLOSED
 from pounce.worker.wire.h2_hpack import Block
