@@ -42,8 +42,6 @@ def die():
         notes.write("".join(f"{{port}}\\n" for port in ports))
     os._exit(9)
 """
-# A worker that has no processor for a while looks like one that is stalled, and is treated so.
-BUSY_MACHINE: Final = ("worker is stalled, others take its connections",)
 
 
 class Site:
@@ -129,7 +127,6 @@ def site(*options: str, workers: int = 4) -> Iterator[Site]:
         given = ("--workers", str(workers), "--control-socket", str(one.control), *options)
         with started("site_app:app", "--app-dir", folder, *given) as server:
             one.server = server
-            server.log.allow(*BUSY_MACHINE)
             try:
                 yield one
             except Exception as error:

@@ -76,8 +76,9 @@ class Casualties:
 
     def note(self, pid: int) -> None:
         """This process is about to be killed, and accepts nothing any more."""
-        ports = [one.raddr.port for one in psutil.Process(pid).net_connections("tcp") if one.raddr]
-        self.note_ports(ports)
+        with contextlib.suppress(psutil.NoSuchProcess):  # the server was faster
+            held = psutil.Process(pid).net_connections("tcp")
+            self.note_ports([one.raddr.port for one in held if one.raddr])
 
     def note_ports(self, ports: list[int]) -> None:
         self.connections += len(ports)

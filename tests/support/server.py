@@ -28,6 +28,9 @@ from tests.support.serverlog import PATIENCE, FileSource, Log, PipeSource, wait_
 SERVING: Final = r"serving on "
 APPS: Final = "tests.system.apps"
 
+# A worker that has no processor for a while looks like one that is stalled, and is treated so.
+BUSY_MACHINE: Final = ("worker is stalled, others take its connections",)
+
 
 class Server:
     """A running server.
@@ -201,6 +204,7 @@ def started(
     assert process.stderr
     source = PipeSource(process.stderr)
     server = Server(process, Log(source))
+    server.log.allow(*BUSY_MACHINE)
     try:
         if serving:
             server.wait_until_serving()
@@ -233,6 +237,7 @@ def shared(
     _, path = xprocess.ensure(name, Starter, persist_logs=False)
     process = xprocess.resources[-1].popen
     server = Server(process, Log(FileSource(Path(path))))
+    server.log.allow(*BUSY_MACHINE)
     try:
         server.wait_until_serving()
         yield server

@@ -21,10 +21,10 @@ from tests.system.test_reload import Clients, write
 SLOW: Final = """
 open({pipe!r}).close()
 from old_app import app
+"""
 
 # These bring load with them, and are not run beside each other.
 pytestmark = pytest.mark.xdist_group("load")
-"""
 
 
 @pytest.fixture
