@@ -122,6 +122,7 @@ def test_new_code_comes_without_a_failed_request(workers: str, loop: str, tmp_pa
 def test_broken_code_is_refused_and_the_old_serves_on(code: str, said: str, tmp_path: Path) -> None:
     write(tmp_path, "one")
     with started("site_app:app", "--app-dir", str(tmp_path), "--workers", "2") as server:
+        wait_until(lambda: len(server.workers()) == 2, "the workers")
         before = server.workers()
         clients = Clients(server)
         with clients.asking():
